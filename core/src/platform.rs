@@ -1,0 +1,110 @@
+//! The one trait that a host implements, so that the life cycle can run on it.
+//!
+//! A host is a kernel, a process with threads, or a model checker. It brings a short lock, a way to sleep and to wake a
+//! sleeper, memory, the packet buffer type, and sinks for panics and for the trace. Everything else ([`Sx`](crate::sync::Sx),
+//! epoch, task queue) is built from these by the core, so that it is the same code on every host.
+//!
+//! # How to sleep
+//!
+//! [`Platform::sleep`] and [`Platform::wakeup`] are FreeBSD's `sleep(9)` with the condition made explicit. A sleeper
+//! names a [`Channel`] and a condition; it may return only after it has seen the condition hold. The smallest host polls:
+//! the default `sleep` spins with [`Platform::relax`] and the default `wakeup` does nothing. A host with real sleeping
+//! queues the thread on the channel and evaluates the condition again after each wakeup of that channel.
+//!
+//! The core calls `wakeup` after every release of a lock that is slept for. It announces the end of an epoch section
+//! only to hosts that ask for it ([`Platform::ANNOUNCES_SECTIONS`]), because a read-side section must cost nothing more
+//! than it has to; other hosts let the rare `epoch_wait` poll.
+
+use core::fmt;
+use core::num::NonZeroU32;
+use core::ops::DerefMut;
+
+use allocator_api2::alloc::Allocator;
+
+use crate::trace::Record;
+
+/// What a thread sleeps on: the address of the thing it waits for, as `wchan` in `sleep(9)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Channel(pub usize);
+
+impl Channel {
+    /// The channel of an object: its address.
+    pub fn of<T>(object: &T) -> Self {
+        Self(core::ptr::from_ref(object).addr())
+    }
+}
+
+/// Identifies a thread of control of the emulated kernel: `curthread`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ThreadId(pub NonZeroU32);
+
+/// A short, non-recursive lock: `mtx(9)`. Never held over a sleep, and allowed inside an epoch section.
+pub trait Mutex<T: Send>: Send + Sync {
+    /// Proof that the lock is held; dropping it releases the lock.
+    type Guard<'a>: DerefMut<Target = T>
+    where
+        Self: 'a;
+
+    /// A free lock around `value`. Not `const`: a model checker cannot build its locks at compile time.
+    fn new(value: T) -> Self;
+
+    /// Acquires the lock. It may spin or block; it may not fail.
+    fn lock(&self) -> Self::Guard<'_>;
+}
+
+/// A host of the emulated kernel. See the [module](self) for what each part must guarantee.
+pub trait Platform: Sized + Send + Sync + 'static {
+    /// The short lock.
+    type Mutex<T: Send>: Mutex<T>;
+
+    /// Where all memory comes from. Clones must share one arena: what one clone allocates, any other may free.
+    type Allocator: Allocator + Clone + Send + Sync + 'static;
+
+    /// A packet: `struct mbuf *`. Dropping it is `m_freem`.
+    type Buffer: Send + 'static;
+
+    /// Whether [`wakeup`](Self::wakeup) must also be called at the end of each outermost epoch section. Model checkers
+    /// want it, so that waiting for readers needs no polling; a real host leaves it off.
+    const ANNOUNCES_SECTIONS: bool = false;
+
+    /// A handle to the memory arena.
+    fn allocator(&self) -> Self::Allocator;
+
+    /// Called before every step on shared memory. A real host does nothing; a model checker may switch threads here.
+    #[inline]
+    fn preempt(&self) {}
+
+    /// Called in a waiting loop: the CPU's pause hint or a yield of the thread.
+    #[inline]
+    fn relax(&self) {
+        core::hint::spin_loop();
+    }
+
+    /// Waits until `ready` has returned `true`, and returns at once after that. `ready` is called without any lock of
+    /// the host held that [`wakeup`](Self::wakeup) takes, and it takes and releases [`Mutex`]es of the core.
+    fn sleep(&self, channel: Channel, ready: &mut dyn FnMut() -> bool) {
+        let _ = channel;
+        while !ready() {
+            self.relax();
+        }
+    }
+
+    /// Lets every sleeper on `channel` evaluate its condition again. Called with no [`Mutex`] of the core held.
+    fn wakeup(&self, channel: Channel) {
+        let _ = channel;
+    }
+
+    /// Called when work was queued that somebody has to do outside the caller: an epoch callback or a task. A host
+    /// with a worker thread wakes it; the worker calls the kernel's `run_deferred`.
+    fn work_queued(&self) {}
+
+    /// The emulated kernel panics with `message`: the texts of FreeBSD's `panic(9)`. Must not return.
+    fn panic(&self, message: fmt::Arguments<'_>) -> ! {
+        panic!("{message}")
+    }
+
+    /// Something happened that a log of the real kernel would show.
+    fn trace(&self, thread: ThreadId, record: &Record<'_>) {
+        let _ = (thread, record);
+    }
+}

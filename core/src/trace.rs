@@ -1,0 +1,77 @@
+//! What happened, in order: the records that [`Platform::trace`](crate::Platform::trace) receives.
+//!
+//! A record is plain data. Its [`Display`](core::fmt::Display) form is the line that the recorder on a real FreeBSD 15.1
+//! kernel printed (`tests/golden/`), so that two logs can be compared with `diff`.
+
+use core::fmt;
+
+/// The interface that a record is about, as it was at that moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IfView<'a> {
+    /// `if_xname`.
+    pub name: &'a str,
+    /// `if_index`.
+    pub index: u32,
+    /// Number of `if_vnet`.
+    pub vnet: u32,
+    /// Number of `if_home_vnet`; `None` before the first attach.
+    pub home: Option<u32>,
+    /// `IFF_UP` is set.
+    pub up: bool,
+    /// `IFF_DYING` is set.
+    pub dying: bool,
+    /// `IFF_RENAMING` is set.
+    pub renaming: bool,
+}
+
+impl fmt::Display for IfView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let &Self { name, index, vnet, home, up: _, dying: _, renaming: _ } = self;
+        write!(f, "{name} idx={index} in=v{vnet} home=")?;
+        match home {
+            Some(home) => write!(f, "v{home}"),
+            None => f.write_str("nil"),
+        }
+    }
+}
+
+/// One thing that happened. `cur` is the number of the vnet in whose context it happened (`curvnet`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Record<'a> {
+    /// An event handler list about an interface was invoked: `ifnet_arrival_event`, `ifnet_event DOWN`, …
+    Interface { event: &'a str, ifp: IfView<'a>, cur: u32 },
+    /// An event handler list about a group was invoked: `group_change_event`, …
+    Group { event: &'a str, group: &'a str, cur: u32 },
+    /// A routing-socket announcement was dispatched: `what` is `ARRIVAL` or `DEPARTURE`.
+    Announce { what: &'a str, index: u32, name: &'a str, cur: u32 },
+    /// A routing-socket interface message was dispatched, with the interface's flags.
+    IfInfo { index: u32, flags: u32, cur: u32 },
+    /// A devctl notification: `system subsystem type data`.
+    Devctl { system: &'a str, subsystem: &'a str, kind: &'a str, data: &'a str },
+    /// A line of the kernel's message buffer.
+    Log { message: &'a str },
+}
+
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Interface { event, ifp, cur } => {
+                write!(f, "{event} {ifp} cur=v{cur}")?;
+                for (set, word) in [(ifp.up, " UP"), (ifp.dying, " DYING"), (ifp.renaming, " RENAMING")] {
+                    f.write_str(if set { word } else { "" })?;
+                }
+                Ok(())
+            }
+            Self::Group { event, group, cur } => write!(f, "{event} {group} cur=v{cur}"),
+            Self::Announce { what, index, name, cur } => {
+                write!(f, "rtsock RTM_IFANNOUNCE {what} idx={index} name={name} cur=v{cur}")
+            }
+            Self::IfInfo { index, flags, cur } => {
+                write!(f, "rtsock RTM_IFINFO idx={index} flags={flags:#x} cur=v{cur}")
+            }
+            Self::Devctl { system, subsystem, kind, data } => write!(f, "devctl {system} {subsystem} {kind} {data}"),
+            Self::Log { message } => f.write_str(message),
+        }
+    }
+}

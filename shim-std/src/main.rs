@@ -1,0 +1,2 @@
+//! The `ifnet` command.
+fn main() {}
