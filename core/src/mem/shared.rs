@@ -1,0 +1,431 @@
+//! The counted handle: `refcount(9)` and `epoch_call(9)` behind one type.
+//!
+//! A [`Shared`] is an `Arc` that lives in a domain. When the last handle goes, the value is not dropped at once: some
+//! reader may still be looking at it through a [`Borrowed`]. It is dropped after a grace period. The room for that
+//! callback is in the object's header, so that giving up a handle never needs memory.
+//!
+//! The count reaches zero once: [`Borrowed::try_share`] refuses to count up from zero. So the object is retired once.
+#![expect(unsafe_code, reason = "counts references by hand, and frees memory after a grace period")]
+
+use core::any::TypeId;
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+use super::{NoMem, raw};
+use crate::epoch::{Context, DomainRef};
+use crate::platform::Platform;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// What every object carries, whatever its type.
+#[repr(C)]
+pub(super) struct Header<P: Platform> {
+    /// First, so that a pointer to the context is one to the block.
+    context: Context,
+    count: AtomicUsize,
+    pub(super) domain: DomainRef<P>,
+    kind: &'static Kind,
+}
+
+/// What the type of a value means for its block.
+struct Kind {
+    type_id: fn() -> TypeId,
+    type_name: fn() -> &'static str,
+    /// Drops the value and frees the block of an object whose count is zero, after a grace period.
+    destroy: unsafe fn(NonNull<Context>),
+}
+
+/// A counted object in memory.
+///
+/// # Invariants
+///
+/// * Pointers to a block are made from the one that the allocator gave, never from a reference to a part of it.
+/// * `value` is there while `count` is not zero, and until a grace period has gone by after that.
+/// * `deferred` belongs to whoever has claimed `header.context`.
+#[repr(C)]
+pub(super) struct Block<T, P: Platform> {
+    pub(super) header: Header<P>,
+    deferred: UnsafeCell<Option<fn(&T)>>,
+    value: ManuallyDrop<T>,
+}
+
+impl<P: Platform> Header<P> {
+    /// Counts one more handle, made from one that exists.
+    pub(super) fn acquire(&self) {
+        let old = self.count.fetch_add(1, Ordering::Relaxed);
+        assert!(old <= isize::MAX as usize, "too many handles of an object");
+    }
+
+    /// Counts one more handle unless there is none.
+    fn try_acquire(&self) -> bool {
+        self.domain.platform().preempt();
+        let mut count = self.count.load(Ordering::Relaxed);
+        while count != 0 {
+            // Acquire is not needed: what made the object visible to the caller has ordered its contents already.
+            match self.count.compare_exchange_weak(count, count + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => count = now,
+            }
+        }
+        false
+    }
+}
+
+/// Gives up one handle. The last one retires the object.
+///
+/// # Safety
+///
+/// The caller owns one of the handles that `count` counts, and does not use it afterwards.
+pub(super) unsafe fn release<P: Platform>(header: NonNull<Header<P>>) {
+    // SAFETY: the caller's handle keeps the block alive up to the decrement.
+    let this = unsafe { header.as_ref() };
+    this.domain.platform().preempt();
+    // Release: all that was done through this handle comes before. Acquire: the last one sees all of that.
+    if this.count.fetch_sub(1, Ordering::AcqRel) != 1 {
+        return;
+    }
+    // Nobody can have it queued for a deferred function any more: such a function owns a handle until it has run.
+    let claimed = this.context.claim();
+    debug_assert!(claimed, "the context of a dead object is queued");
+    // SAFETY:
+    // 1. The context is claimed, and `destroy` frees it.
+    // 2. With a count of zero nobody but the callback frees the block; values are `Send`, so any thread may.
+    unsafe { this.domain.call(header.cast(), this.kind.destroy) };
+}
+
+/// The callback that ends a block: no handle is left, and no reader that may have found one.
+///
+/// # Safety
+///
+/// As `Kind::destroy`, for the type that the block was made with.
+unsafe fn destroy<T, P: Platform>(context: NonNull<Context>) {
+    let mut block = context.cast::<Block<T, P>>();
+    // SAFETY:
+    // 1. The grace period is over and the count is zero, so this is the only pointer to the block.
+    // 2. The context is the first field of the first field (`repr(C)`), and its pointer was made from the block's.
+    let domain = unsafe {
+        ManuallyDrop::drop(&mut block.as_mut().value);
+        (&raw const (*block.as_ptr()).header.domain).read()
+    };
+    let allocator = domain.platform().allocator();
+    // SAFETY: the value has been dropped and the domain moved out; nothing else in the block needs dropping.
+    unsafe { raw::free(&allocator, block) };
+}
+
+/// A counted handle of a `T` that epoch readers may be looking at.
+///
+/// Cloning and dropping never allocate and never block. The value is dropped, and its memory returned to the host, a
+/// grace period after the last handle: by [`poll`](crate::epoch::Domain::poll) or
+/// [`drain_callbacks`](crate::epoch::Domain::drain_callbacks), in whichever thread calls it.
+///
+/// # Invariants
+///
+/// `block` is alive, holds a `T`, and this handle is one of its `count`.
+pub struct Shared<T, P: Platform> {
+    block: NonNull<Block<T, P>>,
+    owns: PhantomData<T>,
+}
+
+// SAFETY:
+// 1. Handles in several threads give out `&T` in all of them: `T: Sync`.
+// 2. The value is dropped by any thread: `T: Send`.
+unsafe impl<T: Send + Sync, P: Platform> Send for Shared<T, P> {}
+// SAFETY: as for `Send`; a shared handle can be cloned.
+unsafe impl<T: Send + Sync, P: Platform> Sync for Shared<T, P> {}
+
+impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
+    const KIND: &'static Kind =
+        &Kind { type_id: TypeId::of::<T>, type_name: core::any::type_name::<T>, destroy: destroy::<T, P> };
+
+    /// Moves `value` into memory of the domain's host.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMem`] if there is none; the value is dropped.
+    pub fn try_new(domain: &DomainRef<P>, value: T) -> Result<Self, NoMem> {
+        let allocator = domain.platform().allocator();
+        let header =
+            Header { context: Context::new(), count: AtomicUsize::new(1), domain: domain.clone(), kind: Self::KIND };
+        let block = Block { header, deferred: UnsafeCell::new(None), value: ManuallyDrop::new(value) };
+        let block = match raw::try_alloc(&allocator, block) {
+            Ok(block) => block,
+            Err((no_mem, block)) => {
+                drop(ManuallyDrop::into_inner(block.value));
+                return Err(no_mem);
+            }
+        };
+        Ok(Self { block, owns: PhantomData })
+    }
+
+    /// `epoch_call(9)`: after a grace period, calls `f` once on the object, and then gives up this handle.
+    ///
+    /// Never allocates and never blocks: it uses the same room in the object's header as the object's own end.
+    ///
+    /// # Panics
+    ///
+    /// The emulated kernel panics if the object is still queued from an earlier call. FreeBSD would corrupt its lists.
+    pub fn defer(self, f: fn(&T)) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: the block is alive (invariant).
+        let block = unsafe { this.block.as_ref() };
+        let domain = &block.header.domain;
+        domain.platform().preempt();
+        if !block.header.context.claim() {
+            domain.platform().panic(format_args!(
+                "epoch_call: {} at {:#x} is already queued (double epoch_call)",
+                (block.header.kind.type_name)(),
+                this.addr()
+            ));
+        }
+        // SAFETY: the context is claimed, so `deferred` is ours.
+        unsafe { *block.deferred.get() = Some(f) };
+        // SAFETY:
+        // 1. The context is claimed; `run_deferred` releases it.
+        // 2. The handle in `this`, which is not dropped here, keeps the block alive until then.
+        // 3. `T: Send + Sync`: `f` may look at it on any thread.
+        unsafe { domain.call(this.block.cast(), run_deferred::<T, P>) };
+    }
+}
+
+/// The callback of [`Shared::defer`].
+///
+/// # Safety
+///
+/// `context` is that of a `Block<T, P>`, and the callback owns one of its handles.
+unsafe fn run_deferred<T: Send + Sync + 'static, P: Platform>(context: NonNull<Context>) {
+    let this = Shared::<T, P> { block: context.cast(), owns: PhantomData };
+    // SAFETY:
+    // 1. The handle keeps the block alive.
+    // 2. The context is still claimed, on our behalf, so `deferred` is ours.
+    let f = unsafe { (*this.block.as_ref().deferred.get()).take() };
+    this.header().context.release();
+    if let Some(f) = f {
+        f(&this);
+    }
+}
+
+impl<T, P: Platform> Shared<T, P> {
+    fn header(&self) -> &Header<P> {
+        // SAFETY: the block is alive (invariant).
+        unsafe { &self.block.as_ref().header }
+    }
+
+    /// The domain the object lives in.
+    #[must_use]
+    pub fn domain(&self) -> &DomainRef<P> {
+        &self.header().domain
+    }
+
+    /// Whether both are handles of the same object.
+    #[must_use]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        self.block == other.block
+    }
+
+    /// The address of the object, as an identity. Unique among objects whose grace period is not over.
+    #[must_use]
+    pub fn addr(&self) -> usize {
+        self.block.addr().get()
+    }
+
+    /// Looks at the object through this handle as a reader would.
+    #[must_use]
+    pub fn borrow(&self) -> Borrowed<'_, T, P> {
+        Borrowed { block: self.block, during: PhantomData }
+    }
+
+    /// The handle as a pointer, which now stands for it.
+    pub(super) fn into_block(self) -> NonNull<Block<T, P>> {
+        ManuallyDrop::new(self).block
+    }
+
+    /// The reverse of [`into_block`](Self::into_block).
+    ///
+    /// # Safety
+    ///
+    /// `block` stands for a handle, which is the result from now on.
+    pub(super) unsafe fn from_block(block: NonNull<Block<T, P>>) -> Self {
+        Self { block, owns: PhantomData }
+    }
+}
+
+impl<T, P: Platform> Clone for Shared<T, P> {
+    fn clone(&self) -> Self {
+        self.header().acquire();
+        Self { block: self.block, owns: PhantomData }
+    }
+}
+
+impl<T, P: Platform> Drop for Shared<T, P> {
+    fn drop(&mut self) {
+        // SAFETY: this handle is one of the count (invariant) and ends here.
+        unsafe { release(self.block.cast::<Header<P>>()) };
+    }
+}
+
+impl<T, P: Platform> Deref for Shared<T, P> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the count is not zero, so the value is there, and it is only ever shared.
+        unsafe { &self.block.as_ref().value }
+    }
+}
+
+impl<T: fmt::Debug, P: Platform> fmt::Debug for Shared<T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// An object that stays valid for `'g`: because an epoch section is open that long, or a handle is borrowed.
+///
+/// # Invariants
+///
+/// The value is there for all of `'g`.
+pub struct Borrowed<'g, T, P: Platform> {
+    block: NonNull<Block<T, P>>,
+    during: PhantomData<&'g T>,
+}
+
+impl<'g, T, P: Platform> Borrowed<'g, T, P> {
+    /// # Safety
+    ///
+    /// The value in `block` is not dropped during `'g`.
+    pub(super) unsafe fn new(block: NonNull<Block<T, P>>) -> Self {
+        Self { block, during: PhantomData }
+    }
+
+    /// A handle that outlives the section, unless the last one is gone already and the object waits for its end.
+    #[must_use]
+    pub fn try_share(self) -> Option<Shared<T, P>> {
+        // SAFETY: the block is alive during `'g` (invariant).
+        let header = unsafe { &self.block.as_ref().header };
+        header.try_acquire().then_some(Shared { block: self.block, owns: PhantomData })
+    }
+
+    /// The object, for as long as this is valid (`Deref` gives it for as long as this is borrowed).
+    #[must_use]
+    pub fn get(self) -> &'g T {
+        // SAFETY: the value is there during `'g` (invariant), and it is only ever shared.
+        unsafe { &(*self.block.as_ptr()).value }
+    }
+
+    /// The address of the object, as [`Shared::addr`].
+    #[must_use]
+    pub fn addr(self) -> usize {
+        self.block.addr().get()
+    }
+
+    /// Whether `handle` is of this object.
+    #[must_use]
+    pub fn is(self, handle: &Shared<T, P>) -> bool {
+        self.block == handle.block
+    }
+}
+
+impl<T, P: Platform> Clone for Borrowed<'_, T, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, P: Platform> Copy for Borrowed<'_, T, P> {}
+
+impl<T, P: Platform> Deref for Borrowed<'_, T, P> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.get()
+    }
+}
+
+impl<T: fmt::Debug, P: Platform> fmt::Debug for Borrowed<'_, T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// A [`Shared`] whose type is not known at compile time: `void *if_softc`.
+///
+/// # Invariants
+///
+/// As for [`Shared`]: `header` begins a live block, and this handle is one of its count.
+pub struct AnyShared<P: Platform> {
+    header: NonNull<Header<P>>,
+}
+
+// SAFETY: it is made only from a `Shared<T, P>` with `T: Send + Sync`.
+unsafe impl<P: Platform> Send for AnyShared<P> {}
+// SAFETY: as for `Send`.
+unsafe impl<P: Platform> Sync for AnyShared<P> {}
+
+impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
+    /// Forgets the type.
+    #[must_use]
+    pub fn erase(self) -> AnyShared<P> {
+        AnyShared { header: self.into_block().cast() }
+    }
+}
+
+impl<P: Platform> AnyShared<P> {
+    fn header(&self) -> &Header<P> {
+        // SAFETY: the block is alive (invariant).
+        unsafe { self.header.as_ref() }
+    }
+
+    /// The object, if it is a `T`.
+    #[must_use]
+    pub fn downcast<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        let block = self.block_of::<T>()?;
+        // SAFETY: the block holds a `T`, and the count is not zero, so the value is there.
+        Some(unsafe { &(*block.as_ptr()).value })
+    }
+
+    /// A typed handle of the object, if it is a `T`.
+    #[must_use]
+    pub fn to_shared<T: Send + Sync + 'static>(&self) -> Option<Shared<T, P>> {
+        let block = self.block_of::<T>()?;
+        self.header().acquire();
+        Some(Shared { block, owns: PhantomData })
+    }
+
+    /// The name of the object's type, for messages.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        (self.header().kind.type_name)()
+    }
+
+    /// The address of the object, as [`Shared::addr`].
+    #[must_use]
+    pub fn addr(&self) -> usize {
+        self.header.addr().get()
+    }
+
+    fn block_of<T: 'static>(&self) -> Option<NonNull<Block<T, P>>> {
+        ((self.header().kind.type_id)() == TypeId::of::<T>()).then_some(self.header.cast())
+    }
+}
+
+impl<P: Platform> Clone for AnyShared<P> {
+    fn clone(&self) -> Self {
+        self.header().acquire();
+        Self { header: self.header }
+    }
+}
+
+impl<P: Platform> Drop for AnyShared<P> {
+    fn drop(&mut self) {
+        // SAFETY: this handle is one of the count (invariant) and ends here.
+        unsafe { release(self.header) };
+    }
+}
+
+impl<P: Platform> fmt::Debug for AnyShared<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnyShared({} at {:#x})", self.type_name(), self.addr())
+    }
+}

@@ -1,0 +1,247 @@
+//! A growable array that says so when memory is short.
+//!
+//! Why not `allocator_api2::vec::Vec`: that one links the `alloc` crate, and a kernel that links `alloc` must define a
+//! global allocator. This one needs nothing but [`core`] and the [`Allocator`] it is given.
+#![expect(unsafe_code, reason = "owns an array of memory by hand")]
+
+use core::alloc::Layout;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+
+use allocator_api2::alloc::Allocator;
+
+use super::NoMem;
+
+/// A vector whose every growth can fail, and that never aborts. As a slice it has all that slices have.
+///
+/// # Invariants
+///
+/// `memory` is room for `capacity` values of `T`, from `allocator`; the first `len` of them are there. If `capacity` is
+/// zero or `T` has no size, nothing is allocated and `memory` dangles.
+pub struct TryVec<T, A: Allocator> {
+    memory: NonNull<T>,
+    capacity: usize,
+    len: usize,
+    allocator: A,
+    owns: PhantomData<T>,
+}
+
+// SAFETY: it owns its values and its allocator, like an array next to an allocator.
+unsafe impl<T: Send, A: Allocator + Send> Send for TryVec<T, A> {}
+// SAFETY: as for `Send`; a shared vector gives out shared references only.
+unsafe impl<T: Sync, A: Allocator + Sync> Sync for TryVec<T, A> {}
+
+impl<T, A: Allocator> TryVec<T, A> {
+    /// An empty vector. Allocates nothing.
+    pub const fn new(allocator: A) -> Self {
+        let capacity = if size_of::<T>() == 0 { usize::MAX } else { 0 };
+        Self { memory: NonNull::dangling(), capacity, len: 0, allocator, owns: PhantomData }
+    }
+
+    /// An empty vector with room for `capacity` values.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMem`] if the room cannot be allocated.
+    pub fn try_with_capacity(capacity: usize, allocator: A) -> Result<Self, NoMem> {
+        let mut vec = Self::new(allocator);
+        vec.try_reserve_exact(capacity)?;
+        Ok(vec)
+    }
+
+    /// Makes room for `additional` more values: as many pushes cannot fail after that.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMem`] if the room cannot be allocated; nothing has changed then.
+    pub fn try_reserve(&mut self, additional: usize) -> Result<(), NoMem> {
+        if additional <= self.capacity - self.len {
+            return Ok(());
+        }
+        let wanted = self.len.checked_add(additional).ok_or(NoMem)?;
+        // Doubling keeps the cost of a push constant on average.
+        self.grow_to(wanted.max(self.capacity.saturating_mul(2)).max(4))
+    }
+
+    /// As [`try_reserve`](Self::try_reserve), without room to spare.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMem`] if the room cannot be allocated; nothing has changed then.
+    pub fn try_reserve_exact(&mut self, additional: usize) -> Result<(), NoMem> {
+        if additional <= self.capacity - self.len {
+            return Ok(());
+        }
+        self.grow_to(self.len.checked_add(additional).ok_or(NoMem)?)
+    }
+
+    /// Appends a value.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMem`] if there is no room and none can be had; the value is dropped.
+    pub fn try_push(&mut self, value: T) -> Result<(), NoMem> {
+        let end = self.len;
+        self.try_insert(end, value)
+    }
+
+    /// Puts a value at `index`, and moves those behind it up.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMem`] if there is no room and none can be had; the value is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is greater than the length.
+    pub fn try_insert(&mut self, index: usize, value: T) -> Result<(), NoMem> {
+        assert!(index <= self.len, "insertion index {index} is beyond the length {}", self.len);
+        self.try_reserve(1)?;
+        // SAFETY:
+        // 1. `index <= len < capacity`, so both places are in the allocation; the places from `index + 1` on have room
+        //    for `len - index` values.
+        // 2. The place at `index` has been moved out of, or was never filled, so nothing is overwritten.
+        unsafe {
+            let place = self.memory.add(index);
+            place.copy_to(place.add(1), self.len - index);
+            place.write(value);
+        }
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Takes the last value.
+    pub fn pop(&mut self) -> Option<T> {
+        self.len = self.len.checked_sub(1)?;
+        // SAFETY: the value at the old last place is there, and with the smaller length nobody else will read it.
+        Some(unsafe { self.memory.add(self.len).read() })
+    }
+
+    /// Takes the value at `index`, and moves those behind it down.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such value.
+    pub fn remove(&mut self, index: usize) -> T {
+        assert!(index < self.len, "removal index {index} is beyond the length {}", self.len);
+        self.len -= 1;
+        // SAFETY:
+        // 1. `index` is a value that is there; it is read once, because its place is filled by the next or cut off.
+        // 2. `len - index` values (with the new length) follow it.
+        unsafe {
+            let place = self.memory.add(index);
+            let value = place.read();
+            place.copy_from(place.add(1), self.len - index);
+            value
+        }
+    }
+
+    /// Takes the value at `index`, and puts the last one into its place.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such value.
+    pub fn swap_remove(&mut self, index: usize) -> T {
+        let last = self.len.checked_sub(1).expect("swap_remove from an empty vector");
+        self.swap(index, last);
+        self.remove(last)
+    }
+
+    /// Keeps the first `len` values and drops the others.
+    pub fn truncate(&mut self, len: usize) {
+        while self.len > len {
+            self.pop();
+        }
+    }
+
+    /// Drops all values. Keeps the room.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Keeps the values that `keep` wants, in their order.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        let mut kept = 0;
+        for index in 0..self.len {
+            if keep(&self[index]) {
+                self.swap(kept, index);
+                kept += 1;
+            }
+        }
+        self.truncate(kept);
+    }
+
+    /// How many values fit without allocating.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Where the memory comes from.
+    pub fn allocator(&self) -> &A {
+        &self.allocator
+    }
+
+    fn grow_to(&mut self, capacity: usize) -> Result<(), NoMem> {
+        let new = Layout::array::<T>(capacity).map_err(|_| NoMem)?;
+        let memory = if self.capacity == 0 {
+            self.allocator.allocate(new)
+        } else {
+            // SAFETY:
+            // 1. The memory came from this allocator with this layout (invariant).
+            // 2. The new layout has the same alignment, and is larger: callers ask for more than `capacity`.
+            unsafe { self.allocator.grow(self.memory.cast(), Self::layout(self.capacity), new) }
+        };
+        self.memory = memory.map_err(|_| NoMem)?.cast();
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// The layout of an allocation that was made.
+    fn layout(capacity: usize) -> Layout {
+        Layout::array::<T>(capacity).expect("the layout was valid when the memory was allocated")
+    }
+}
+
+impl<T, A: Allocator> Drop for TryVec<T, A> {
+    fn drop(&mut self) {
+        self.clear();
+        if size_of::<T>() != 0 && self.capacity != 0 {
+            // SAFETY: the memory came from this allocator with this layout, and all values are gone.
+            unsafe { self.allocator.deallocate(self.memory.cast(), Self::layout(self.capacity)) };
+        }
+    }
+}
+
+impl<T, A: Allocator> Deref for TryVec<T, A> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `memory` is aligned and not null, the first `len` values are there, and `&self` guards them.
+        unsafe { core::slice::from_raw_parts(self.memory.as_ptr(), self.len) }
+    }
+}
+
+impl<T, A: Allocator> DerefMut for TryVec<T, A> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as for `deref`, with `&mut self`.
+        unsafe { core::slice::from_raw_parts_mut(self.memory.as_ptr(), self.len) }
+    }
+}
+
+impl<'a, T, A: Allocator> IntoIterator for &'a TryVec<T, A> {
+    type Item = &'a T;
+    type IntoIter = core::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<T: fmt::Debug, A: Allocator> fmt::Debug for TryVec<T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

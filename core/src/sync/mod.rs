@@ -1,0 +1,3 @@
+//! Synchronisation: atomics that a model checker can take over.
+
+pub mod atomic;
