@@ -326,7 +326,7 @@ impl<P: Platform> Sx<P> {
             td.panic(format_args!("Unknown sx lock assertion: {:#x} @ {at}", what.bits()))
         };
         let depth = held.map_or(0, |held| held.depth);
-        let wrong = wrong.or(match recursion {
+        let wrong = wrong.or_else(|| match recursion {
             r if r == SxAssert::RECURSED && depth < 2 => Some("not recursed"),
             r if r == SxAssert::NOTRECURSED && depth > 1 => Some("recursed"),
             _ => None,
@@ -498,3 +498,6 @@ impl<P: Platform> fmt::Debug for SGuard<'_, '_, P> {
         f.debug_tuple("SGuard").field(&self.sx.name).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

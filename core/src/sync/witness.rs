@@ -197,9 +197,9 @@ impl Witness {
         // No push overflows the queue, or the route below: each class enters at most once.
         let _ = queue.push_back(from);
         while let Some(class) = queue.pop_front() {
-            for next in 0..LockClass::MAX {
-                if came_from[next].is_none() && self.orders.contains(class, next) {
-                    came_from[next] = Some(class);
+            for (next, reached_from) in came_from.iter_mut().enumerate() {
+                if reached_from.is_none() && self.orders.contains(class, next) {
+                    *reached_from = Some(class);
                     let _ = queue.push_back(next);
                 }
             }
@@ -259,5 +259,180 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "lock order {} -> {} attempted at {}", held.class.name, wanted.class.name, wanted.location)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::spin::SpinHost;
+    use crate::sync::{Sx, Td};
+    use crate::trace::Record;
+    use allocator_api2::alloc::Global;
+    use core::num::NonZeroU32;
+
+    extern crate std;
+    use std::string::{String, ToString as _};
+    use std::sync::Mutex as StdMutex;
+    use std::vec::Vec;
+
+    const A: LockClass = LockClass::IFNET_DETACH_SX;
+    const B: LockClass = LockClass::VNET_SYSINIT_SX;
+    const C: LockClass = LockClass::user(31, "c_sx");
+
+    /// Keeps the log.
+    struct LogHost(StdMutex<Vec<String>>);
+
+    impl Platform for LogHost {
+        type Mutex<T: Send> = spin::mutex::SpinMutex<T>;
+        type Allocator = Global;
+        type Buffer = ();
+
+        fn allocator(&self) -> Global {
+            Global
+        }
+
+        fn trace(&self, _: ThreadId, record: &Record<'_>) {
+            self.0.lock().unwrap().push(record.to_string());
+        }
+    }
+
+    impl LogHost {
+        fn new() -> Self {
+            Self(StdMutex::new(Vec::new()))
+        }
+
+        /// The log, with the line numbers of this file taken off.
+        fn log(&self) -> Vec<String> {
+            let strip = |line: &String| match line.split_once(file!()) {
+                Some((text, _)) => text.trim_end().to_string(),
+                None => line.clone(),
+            };
+            self.0.lock().unwrap().iter().map(strip).collect()
+        }
+    }
+
+    fn sx<P: Platform>(class: LockClass) -> Sx<P> {
+        Sx::new(class.name(), class, true)
+    }
+
+    #[test]
+    fn cycle_of_two() {
+        let (host, witness) = (LogHost::new(), Witness::new());
+        let td = Td::with_witness(ThreadId(NonZeroU32::MIN), &host, &witness);
+        let (a, b) = (sx(A), sx(B));
+        {
+            let _a = a.xlock(&td);
+            let _b = b.slock(&td);
+        }
+        assert!(witness.has_order(A, B));
+        assert_eq!(witness.reports(), 0);
+        for _ in 0..3 {
+            let _b = b.xlock(&td);
+            let _a = a.xlock(&td);
+        }
+        assert_eq!(witness.reports(), 1, "once for the pair");
+        assert!(!witness.has_order(B, A), "a reversed order is not learned");
+        assert_eq!(
+            host.log(),
+            [
+                "lock order reversal:",
+                " 1st vnet_sysinit_sx (vnet_sysinit_sx, sx) @",
+                " 2nd ifnet_detach_sx (ifnet_detach_sx, sx) @",
+                "lock order ifnet_detach_sx -> vnet_sysinit_sx established at",
+                "lock order vnet_sysinit_sx -> ifnet_detach_sx attempted at",
+            ]
+        );
+    }
+
+    #[test]
+    fn cycle_of_three() {
+        let (host, witness) = (LogHost::new(), Witness::new());
+        let td = Td::with_witness(ThreadId(NonZeroU32::MIN), &host, &witness);
+        let (a, b, c) = (sx(A), sx(B), sx(C));
+        drop((a.xlock(&td), b.xlock(&td)));
+        drop((b.xlock(&td), c.xlock(&td)));
+        assert_eq!(witness.reports(), 0);
+        drop((c.xlock(&td), a.xlock(&td)));
+        assert_eq!(witness.reports(), 1);
+        assert_eq!(
+            host.log()[3..],
+            [
+                "lock order ifnet_detach_sx -> vnet_sysinit_sx established at",
+                "lock order vnet_sysinit_sx -> c_sx established at",
+                "lock order c_sx -> ifnet_detach_sx attempted at",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_held_lock_counts_not_only_the_last() {
+        let (host, witness) = (LogHost::new(), Witness::new());
+        let td = Td::with_witness(ThreadId(NonZeroU32::MIN), &host, &witness);
+        let (a, b, c) = (sx(A), sx(B), sx(C));
+        drop((c.xlock(&td), a.xlock(&td)));
+        // Trying teaches no order a -> b, so c contradicts only a, the older of the two.
+        drop((a.xlock(&td), b.try_xlock(&td), c.xlock(&td)));
+        assert_eq!(host.log()[1], " 1st ifnet_detach_sx (ifnet_detach_sx, sx) @");
+        assert_eq!(witness.reports(), 1);
+        assert!(witness.has_order(B, C) && !witness.has_order(A, C));
+    }
+
+    #[test]
+    fn two_locks_of_one_class() {
+        let (host, witness) = (LogHost::new(), Witness::new());
+        let td = Td::with_witness(ThreadId(NonZeroU32::MIN), &host, &witness);
+        let (first, second) = (sx(C), sx(C));
+        drop((first.xlock(&td), second.xlock(&td)));
+        drop((second.xlock(&td), first.xlock(&td)));
+        assert_eq!(host.log().len(), 3);
+        assert_eq!(host.log()[0], "acquiring duplicate lock of same type: \"c_sx\"");
+    }
+
+    #[test]
+    fn recursion_and_try_are_not_orders() {
+        let (host, witness) = (LogHost::new(), Witness::new());
+        let td = Td::with_witness(ThreadId(NonZeroU32::MIN), &host, &witness);
+        let (a, b) = (sx(A), sx(B));
+        drop((a.xlock(&td), b.xlock(&td), a.xlock(&td)));
+        let b = b.xlock(&td);
+        let a = a.try_xlock(&td);
+        assert!(a.is_some());
+        drop((a, b));
+        assert_eq!(witness.reports(), 0);
+    }
+
+    #[test]
+    fn threads_share_what_they_saw() {
+        // Many threads learn one order, and half of them the other; exactly one pair is reported, whoever is first.
+        fn host() -> SpinHost<Global> {
+            SpinHost::with_relax(Global, std::thread::yield_now)
+        }
+        let (host, witness) = (host(), Witness::new());
+        let (a, b) = (sx(A), sx(B));
+        std::thread::scope(|scope| {
+            for id in 1..=4 {
+                let (host, witness, a, b) = (&host, &witness, &a, &b);
+                scope.spawn(move || {
+                    let td = Td::with_witness(ThreadId(NonZeroU32::new(id).unwrap()), host, witness);
+                    for _ in 0..50 {
+                        // Shared, so that the reversal does not dead-lock.
+                        if id % 2 == 0 {
+                            drop((a.slock(&td), b.slock(&td)));
+                        } else {
+                            drop((b.slock(&td), a.slock(&td)));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(witness.reports(), 1);
+        assert!(witness.has_order(A, B) != witness.has_order(B, A));
+    }
+
+    #[test]
+    #[should_panic(expected = "no such class number")]
+    fn class_numbers_are_bounded() {
+        let _ = LockClass::user(LockClass::USER_MAX, "one too many");
     }
 }
