@@ -1,14 +1,70 @@
 //! The interface life cycle of FreeBSD, out of the kernel.
+//!
+//! `ifnet` is the part of FreeBSD's network stack that makes, moves and destroys interfaces: the list of interfaces of
+//! each vnet, the index table, vnet ownership, attach, detach and the moves between vnets, the detach lock, and the panic
+//! when an unlink fails. Its order of steps, errors, events and panic texts are those of FreeBSD 15.1.
+//!
+//! It is `no_std`, needs no global allocator and no thread-locals, and runs on whatever implements [`Platform`]: a
+//! kernel, a process, or a model checker that chooses the schedule.
+//!
+//! # The rooms, lowest first
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`platform`] | the one trait a host implements; the ready-made spin host |
+//! | [`sync`] | atomics, `sx(9)`, the lock-order witness |
+//! | [`epoch`] | `epoch(9)`: sections, grace periods, callbacks |
+//! | [`mem`] | containers that report a lack of memory, counted handles, lists for lock-free readers, the fixed pool |
+//! | [`ifnet`](mod@ifnet) | the interface itself |
+//! | [`vnet`] | the list, the names, the index table, groups; vnets from birth to death |
+//! | [`lifecycle`] | one verb a file: attach, detach, move, rename, up and down |
+//! | [`bpf`], [`event`] | taps; event handlers |
+//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; loopback, disc, epair |
+//! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
+pub mod bpf;
+pub mod clone;
+pub mod drivers;
 pub mod epoch;
 pub mod errno;
+pub mod event;
+pub mod hazard;
+pub mod ifnet;
+pub mod invariants;
+mod kernel;
+pub mod lifecycle;
 pub mod mem;
 pub mod platform;
 pub mod sync;
+pub mod taskq;
 #[cfg(all(test, not(ifnet_loom)))]
 mod testing;
+mod thread;
 pub mod trace;
+pub mod vnet;
 
+pub use bpf::{BpfListener, bpf_open, bpfattach, bpfdetach};
+pub use clone::{if_clone_create, if_clone_destroy};
 pub use errno::Errno;
+pub use ifnet::{
+    IfCounter, IfFlags, IfName, IfOps, IfPtr, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, SockAddr,
+    if_ref, if_try_ref,
+};
+pub use kernel::{Config, Kernel};
+pub use lifecycle::{
+    ether_ifattach, ether_ifdetach, if_addaddr, if_addmulti, if_alloc, if_allmulti, if_attach, if_deladdr, if_delmulti,
+    if_detach, if_down, if_free, if_initname, if_input, if_link_state_change, if_lladdr, if_rename, if_setdescription,
+    if_setflags, if_setlladdr, if_setmtu, if_transmit, if_up, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifpromisc,
+    ip6_input,
+};
 pub use platform::Platform;
+pub use taskq::TaskMode;
+pub use thread::{CurvnetGuard, NetEpoch, Thread};
+pub use vnet::{
+    Vnet, VnetRef, if_addgroup, if_delgroup, if_foreach, if_getgroup, if_getgroupmembers, ifnet_byindex,
+    ifnet_byindex_ref, ifnet_byindexgen, ifunit, ifunit_ref, vnet_alloc, vnet_destroy,
+};

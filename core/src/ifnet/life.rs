@@ -1,0 +1,67 @@
+//! How long a kernel object lives: its references, and the mark that it was freed.
+//!
+//! FreeBSD counts references in the object and frees the memory after a grace period. Here the two are separate. The
+//! *memory* belongs to [`Shared`](crate::mem::Shared) and cannot be touched after it is gone, whatever a driver does. The
+//! *object* lives as long as its [`Life`] says: by `refcount(9)`, as in FreeBSD, and then it is marked freed. Touching a
+//! freed object is the use after free of the emulated kernel; with the feature `hazards` every touch is checked and
+//! reported at once, and it is never undefined behaviour of this library.
+
+use core::fmt;
+
+use crate::mem::Refcount;
+use crate::platform::Platform;
+use crate::sync::atomic::{AtomicBool, Ordering};
+
+/// References of an object, and whether it was freed.
+pub(crate) struct Life {
+    refs: Refcount,
+    freed: AtomicBool,
+}
+
+impl Life {
+    /// An object that is born with one reference.
+    pub(crate) fn new() -> Self {
+        Self { refs: Refcount::new(1), freed: AtomicBool::new(false) }
+    }
+
+    /// The number of references.
+    pub(crate) fn refs(&self) -> u32 {
+        self.refs.get()
+    }
+
+    /// `refcount_acquire`. `false` if the count was zero, which is an error of the caller.
+    pub(crate) fn acquire(&self) -> bool {
+        self.refs.acquire() > 0
+    }
+
+    /// `refcount_acquire_if_not_zero`.
+    pub(crate) fn try_acquire(&self) -> bool {
+        self.refs.try_acquire()
+    }
+
+    /// `refcount_release`: `true` when this was the last reference.
+    pub(crate) fn release(&self) -> bool {
+        self.refs.release()
+    }
+
+    /// Marks the object as freed. `false` if it already was: a double free.
+    pub(crate) fn free(&self) -> bool {
+        !self.freed.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_freed(&self) -> bool {
+        self.freed.load(Ordering::Acquire)
+    }
+
+    /// Every access to the object passes here. It is a step on shared memory for the model checker, and the shadow
+    /// check for use after free. Nothing without the feature `hazards`.
+    #[inline]
+    pub(crate) fn touch<P: Platform>(&self, platform: &P, what: &dyn fmt::Display) {
+        if cfg!(feature = "hazards") {
+            platform.preempt();
+            if self.is_freed() {
+                platform.panic(format_args!("use after free: {what}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! The interface itself: `struct ifnet`.
+//!
+//! An [`Ifnet`] is born by [`if_alloc`](crate::lifecycle::if_alloc) and is from then on reachable by index. It is on a
+//! vnet's list between attach and detach, and it is freed a grace period after its last reference is gone. Who may hold
+//! it how:
+//!
+//! | handle | is | keeps |
+//! |---|---|---|
+//! | [`IfnetOwner`] | the driver's: the index reference; given up to `if_free` | the interface |
+//! | [`IfnetRef`] | a counted reference: `if_ref` … `if_rele` | the interface |
+//! | [`Ifp`] | `struct ifnet *`, a bare pointer | only the memory: the interface may be detached or freed |
+//! | [`IfPtr`] | the same, borrowed for an epoch section | only the memory, for the section |
+//!
+//! Only the owner can attach, detach and free, so that a double free does not compile.
+
+use core::fmt;
+use core::ops::Deref;
+
+use crate::bpf::BpfSlot;
+use crate::clone::Cloner;
+use crate::epoch::DomainRef;
+use crate::hazard::{Hazard, HazardSet};
+use crate::mem::{AnyShared, Borrowed, Link, Linked, Published, Shared, TailQ, TryVec};
+use crate::platform::{Mutex, Platform};
+use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use crate::thread::Thread;
+use crate::vnet::{Vnet, VnetRef};
+
+pub(crate) mod addr;
+pub(crate) mod afdata;
+mod counters;
+mod flags;
+pub(crate) mod group;
+pub(crate) mod life;
+pub(crate) mod name;
+pub(crate) mod ops;
+
+pub use addr::{IfAddr, IfaRef, SockAddr, parse_lladdr};
+pub use counters::IfCounter;
+pub use flags::{ETHERMTU, IF_MAXMTU, IF_MINMTU, IfCaps, IfFlags, IfType, LOMTU, LinkState};
+pub use group::Group;
+pub use name::{IFNAMSIZ, IfName, NameError};
+pub use ops::{IfOps, Ioctl};
+
+use addr::IfMultiaddr;
+use afdata::AfData;
+use counters::Counters;
+use group::{ByIfnet, Membership, Spares};
+use life::Life;
+
+/// The list of a vnet's interfaces: `V_ifnet`.
+pub(crate) enum ByVnet {}
+/// The list of a cloner's interfaces: `ifc_iflist`.
+pub(crate) enum ByCloner {}
+/// The queue of interfaces with pending tasks.
+pub(crate) enum ByTaskq {}
+
+/// A bare pointer to an interface: `struct ifnet *`. It keeps the memory, not the interface; see the [module](self).
+pub type Ifp<P> = Shared<Ifnet<P>, P>;
+/// A bare pointer that was found inside an epoch section and is good until its end.
+pub type IfPtr<'g, P> = Borrowed<'g, Ifnet<P>, P>;
+
+/// Names of an interface, under one short lock.
+pub(crate) struct Names {
+    /// `if_xname`.
+    pub(crate) xname: IfName,
+    /// `if_dname`.
+    pub(crate) dname: IfName,
+    /// `if_dunit`; `None` is `IF_DUNIT_NONE`.
+    pub(crate) dunit: Option<u32>,
+    /// `if_description`.
+    pub(crate) description: heapless::String<IFDESCRSIZE>,
+}
+
+/// Longest description, in bytes: `ifdescr_maxlen` with its terminating NUL taken off.
+pub const IFDESCRSIZE: usize = 63;
+
+/// `struct ifnet`.
+///
+/// # Invariants
+/// 1. `index` and `idxgen` do not change between `if_alloc` and `if_free`.
+/// 2. It is on at most one `V_ifnet`, and then `vnet` names that one.
+/// 3. `IFF_DYING` is set before the object is freed, and is never cleared.
+/// 4. `home` is set once, by the first attach.
+pub struct Ifnet<P: Platform> {
+    pub(crate) domain: DomainRef<P>,
+    pub(crate) life: Life,
+    hazards: HazardSet,
+    if_type: IfType,
+    pub(crate) index: AtomicU32,
+    pub(crate) idxgen: AtomicU16,
+    flags: AtomicU32,
+    pub(crate) names: P::Mutex<Names>,
+    pub(crate) vnet: Published<Vnet<P>, P>,
+    pub(crate) home: Published<Vnet<P>, P>,
+    pub(crate) ops: P::Mutex<&'static IfOps<P>>,
+    pub(crate) softc: P::Mutex<Option<AnyShared<P>>>,
+    pub(crate) lladdr: P::Mutex<Option<Shared<IfAddr<P>, P>>>,
+    pub(crate) addrs: P::Mutex<TryVec<Shared<IfAddr<P>, P>, P::Allocator>>,
+    pub(crate) afdata: Published<AfData<P>, P>,
+    pub(crate) multiaddrs: P::Mutex<TryVec<IfMultiaddr, P::Allocator>>,
+    pub(crate) groups: TailQ<Membership<P>, P, ByIfnet>,
+    pub(crate) spares: P::Mutex<Spares<P>>,
+    pub(crate) counts: P::Mutex<FlagCounts>,
+    link_state: AtomicU8,
+    mtu: AtomicU32,
+    capenable: AtomicU32,
+    pub(crate) counters: Counters,
+    pub(crate) bpf: BpfSlot<P>,
+    pub(crate) cloner: P::Mutex<Option<Shared<Cloner<P>, P>>>,
+    pub(crate) tasks: AtomicUsize,
+    in_vnet: Link<Self, P>,
+    in_cloner: Link<Self, P>,
+    in_taskq: Link<Self, P>,
+}
+
+/// `if_pcount` and `if_amcount`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FlagCounts {
+    pub(crate) promisc: u32,
+    pub(crate) allmulti: u32,
+}
+
+impl<P: Platform> Linked<ByVnet, P> for Ifnet<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_vnet
+    }
+}
+
+impl<P: Platform> Linked<ByCloner, P> for Ifnet<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_cloner
+    }
+}
+
+impl<P: Platform> Linked<ByTaskq, P> for Ifnet<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_taskq
+    }
+}
+
+impl<P: Platform> Ifnet<P> {
+    /// A fresh object of `if_alloc`: one reference, no index yet, in the vnet of the caller.
+    pub(crate) fn new(td: &Thread<'_, P>, if_type: IfType, spare: Shared<Membership<P>, P>) -> Self {
+        let domain = td.domain();
+        let vnet = Published::new(domain);
+        vnet.swap(Some(td.curvnet()));
+        Self {
+            life: Life::new(),
+            hazards: td.hazards(),
+            if_type,
+            index: AtomicU32::new(0),
+            idxgen: AtomicU16::new(0),
+            flags: AtomicU32::new(0),
+            names: P::Mutex::new(Names {
+                xname: IfName::default(),
+                dname: IfName::default(),
+                dunit: None,
+                description: heapless::String::new(),
+            }),
+            vnet,
+            home: Published::new(domain),
+            ops: P::Mutex::new(IfOps::DEFAULT),
+            softc: P::Mutex::new(None),
+            lladdr: P::Mutex::new(None),
+            addrs: P::Mutex::new(TryVec::new_in(td.allocator())),
+            afdata: Published::new(domain),
+            multiaddrs: P::Mutex::new(TryVec::new_in(td.allocator())),
+            groups: TailQ::new(domain),
+            spares: P::Mutex::new(Spares { all: Some(spare), cloner: None }),
+            counts: P::Mutex::new(FlagCounts::default()),
+            link_state: AtomicU8::new(LinkState::Unknown as u8),
+            mtu: AtomicU32::new(ETHERMTU),
+            capenable: AtomicU32::new(0),
+            counters: Counters::new(),
+            bpf: BpfSlot::new(),
+            cloner: P::Mutex::new(None),
+            tasks: AtomicUsize::new(0),
+            in_vnet: Link::new(domain),
+            in_cloner: Link::new(domain),
+            in_taskq: Link::new(domain),
+            domain: domain.clone(),
+        }
+    }
+
+    /// A step on the interface; see [`Life::touch`].
+    #[inline]
+    pub(crate) fn touch(&self) {
+        self.life.touch(self.domain.platform(), &format_args!("interface with index {} touched after if_free", self.index()));
+    }
+
+    /// `if_index`: constant from `if_alloc` to `if_free`, over every move.
+    pub fn index(&self) -> u32 {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    /// `if_idxgen`: the generation of the index slot at `if_alloc`.
+    pub fn idxgen(&self) -> u16 {
+        self.idxgen.load(Ordering::Relaxed)
+    }
+
+    /// `if_type`.
+    pub fn if_type(&self) -> IfType {
+        self.if_type
+    }
+
+    /// `if_xname`.
+    pub fn name(&self) -> IfName {
+        self.touch();
+        self.names.lock().xname.clone()
+    }
+
+    /// `if_dname`: the name of the driver, through which the cloner is found.
+    pub fn dname(&self) -> IfName {
+        self.names.lock().dname.clone()
+    }
+
+    /// `if_dunit`; `None` is `IF_DUNIT_NONE`.
+    pub fn dunit(&self) -> Option<u32> {
+        self.names.lock().dunit
+    }
+
+    /// `if_flags | if_drv_flags`.
+    pub fn flags(&self) -> IfFlags {
+        self.touch();
+        self.raw_flags()
+    }
+
+    /// The flags, without the shadow check: for the code that frees, and for reports.
+    pub(crate) fn raw_flags(&self) -> IfFlags {
+        IfFlags::from_bits_retain(self.flags.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_flags(&self, set: IfFlags) {
+        self.flags.fetch_or(set.bits(), Ordering::AcqRel);
+    }
+
+    pub(crate) fn clear_flags(&self, clear: IfFlags) {
+        debug_assert!(!clear.contains(IfFlags::DYING), "IFF_DYING is never cleared");
+        self.flags.fetch_and(!clear.bits(), Ordering::AcqRel);
+    }
+
+    /// `if_setflags` of a driver before attach: which flags the interface has from the start.
+    pub fn init_flags(&self, flags: IfFlags) {
+        self.set_flags(flags.difference(IfFlags::DYING | IfFlags::RENAMING));
+    }
+
+    /// Whether `IFF_DYING` is set: detached or freed.
+    pub fn is_dying(&self) -> bool {
+        self.raw_flags().contains(IfFlags::DYING)
+    }
+
+    /// `if_vnet`: where it lives now. Stable only while the detach lock is held, or inside an epoch section of an
+    /// interface that was found on a list.
+    pub fn if_vnet(&self, td: &Thread<'_, P>) -> VnetRef<P> {
+        self.touch();
+        td.read(&self.vnet).unwrap_or_else(|| td.curvnet())
+    }
+
+    /// `if_home_vnet`: the vnet of the first attach, where it returns to; `None` before.
+    pub fn if_home_vnet(&self, td: &Thread<'_, P>) -> Option<VnetRef<P>> {
+        td.read(&self.home)
+    }
+
+    /// The driver's table of functions.
+    pub fn ops(&self) -> &'static IfOps<P> {
+        self.touch();
+        *self.ops.lock()
+    }
+
+    /// Gives the interface its driver's functions. Before attach, or by the driver itself.
+    pub fn set_ops(&self, ops: &'static IfOps<P>) {
+        *self.ops.lock() = ops;
+    }
+
+    /// `if_softc`: the driver's private data.
+    pub fn softc(&self) -> Option<AnyShared<P>> {
+        self.touch();
+        self.softc.lock().clone()
+    }
+
+    /// Sets or clears `if_softc`.
+    pub fn set_softc(&self, softc: Option<AnyShared<P>>) {
+        let old = core::mem::replace(&mut *self.softc.lock(), softc);
+        drop(old);
+    }
+
+    /// `if_mtu`, in bytes.
+    pub fn mtu(&self) -> u32 {
+        self.mtu.load(Ordering::Relaxed)
+    }
+
+    /// Sets `if_mtu`, in bytes, as a driver does; no check.
+    pub fn set_mtu(&self, mtu: u32) {
+        self.mtu.store(mtu, Ordering::Relaxed);
+    }
+
+    /// `if_capenable`.
+    pub fn capenable(&self) -> IfCaps {
+        IfCaps::from_bits_retain(self.capenable.load(Ordering::Relaxed))
+    }
+
+    /// Sets `if_capenable`.
+    pub fn set_capenable(&self, caps: IfCaps) {
+        self.capenable.store(caps.bits(), Ordering::Relaxed);
+    }
+
+    /// `if_link_state`.
+    pub fn link_state(&self) -> LinkState {
+        LinkState::from_raw(self.link_state.load(Ordering::Relaxed))
+    }
+
+    /// Stores the link state; the old one.
+    pub(crate) fn swap_link_state(&self, state: LinkState) -> LinkState {
+        LinkState::from_raw(self.link_state.swap(state as u8, Ordering::Relaxed))
+    }
+
+    /// `if_get_counter`.
+    pub fn counter(&self, counter: IfCounter) -> usize {
+        self.counters.get(counter)
+    }
+
+    /// `if_inc_counter`.
+    pub fn count(&self, counter: IfCounter, by: usize) {
+        self.counters.add(counter, by);
+    }
+
+    /// `if_pcount`: how many want the interface promiscuous.
+    pub fn pcount(&self) -> u32 {
+        self.counts.lock().promisc
+    }
+
+    /// `if_amcount`: how many want all multicast packets.
+    pub fn amcount(&self) -> u32 {
+        self.counts.lock().allmulti
+    }
+
+    /// `if_refcount`: references held, the index's included.
+    pub fn refcount(&self) -> u32 {
+        self.life.refs()
+    }
+
+    pub(crate) fn hazard(&self, hazard: Hazard) -> bool {
+        cfg!(feature = "hazards") && self.hazards.contains(hazard.set())
+    }
+}
+
+/// A counted reference to an interface: `if_ref` … `if_rele`. Dropping it is `if_rele`.
+pub struct IfnetRef<P: Platform>(Ifp<P>);
+
+/// `if_ref`.
+///
+/// # Panics
+/// `<if>: ifp <index> has 0 refs`, as the assertion of FreeBSD, if the interface was already freed.
+pub fn if_ref<P: Platform>(ifp: &Ifp<P>) -> IfnetRef<P> {
+    if !ifp.life.acquire() {
+        let platform = ifp.domain.platform();
+        platform.panic(format_args!("if_ref: ifp {} has 0 refs", ifp.index()));
+    }
+    IfnetRef(ifp.clone())
+}
+
+/// `if_try_ref`: a reference, unless the last one is already gone.
+pub fn if_try_ref<P: Platform>(ifp: &Ifp<P>) -> Option<IfnetRef<P>> {
+    ifp.life.try_acquire().then(|| IfnetRef(ifp.clone()))
+}
+
+/// `if_rele`: the last release frees the interface after a grace period.
+pub(crate) fn if_rele<P: Platform>(ifp: &Ifp<P>) {
+    if !ifp.life.release() {
+        return;
+    }
+    if ifp.hazard(Hazard::FreeWithoutGrace) {
+        if_free_deferred(ifp);
+    } else {
+        ifp.clone().defer(if_free_deferred);
+    }
+}
+
+/// `if_free_deferred`: the epoch callback that ends the interface. What hangs off it is given back; the memory follows
+/// when the last bare pointer is gone.
+fn if_free_deferred<P: Platform>(ifp: &Ifnet<P>) {
+    let platform = ifp.domain.platform();
+    if !ifp.is_dying() {
+        platform.panic(format_args!("if_free_deferred: interface not dying"));
+    }
+    if !ifp.life.free() {
+        platform.panic(format_args!("if_free_deferred: interface with index {} freed twice", ifp.index()));
+    }
+    ifp.set_softc(None);
+    let addrs = core::mem::take(&mut *ifp.multiaddrs.lock());
+    drop(addrs);
+    let cloner = ifp.cloner.lock().take();
+    drop(cloner);
+}
+
+impl<P: Platform> Clone for IfnetRef<P> {
+    fn clone(&self) -> Self {
+        if_ref(&self.0)
+    }
+}
+
+impl<P: Platform> Drop for IfnetRef<P> {
+    fn drop(&mut self) {
+        if_rele(&self.0);
+    }
+}
+
+impl<P: Platform> Deref for IfnetRef<P> {
+    type Target = Ifp<P>;
+    fn deref(&self) -> &Ifp<P> {
+        &self.0
+    }
+}
+
+impl<P: Platform> fmt::Debug for IfnetRef<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IfnetRef({})", self.0.index())
+    }
+}
+
+/// The driver's handle: it stands for the index reference that `if_alloc` gave and `if_free` takes back.
+///
+/// Dropping it without [`if_free`](crate::lifecycle::if_free) leaves the interface in the index table for ever, as a
+/// driver in C that forgets `if_free` would; the leak shows in [`Kernel::interfaces`](crate::Kernel::interfaces).
+#[must_use = "an interface that is not given to if_free stays in the index table"]
+pub struct IfnetOwner<P: Platform>(pub(crate) Ifp<P>);
+
+impl<P: Platform> Deref for IfnetOwner<P> {
+    type Target = Ifp<P>;
+    fn deref(&self) -> &Ifp<P> {
+        &self.0
+    }
+}
+
+impl<P: Platform> fmt::Debug for IfnetOwner<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IfnetOwner({})", self.0.index())
+    }
+}

@@ -1,0 +1,233 @@
+//! One emulated kernel: what FreeBSD keeps in global variables.
+
+use crate::clone::CloneType;
+use crate::epoch::DomainRef;
+use crate::event::EventHandlers;
+use crate::hazard::HazardSet;
+use crate::mem::{IdSpace, NoMem, Shared, TryVec};
+use crate::platform::{Mutex, Platform, ThreadId};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{LockClass, Sx, Td, Witness};
+use crate::taskq::{TaskMode, TaskQueue};
+use crate::thread::Thread;
+use crate::vnet::index::IndexTable;
+use crate::vnet::sysinit::SysInit;
+use crate::vnet::{self, Vnet, VnetRef};
+use crate::{Errno, drivers};
+
+/// How a kernel is booted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// How many threads may exist at a time: the number of epoch records.
+    pub threads: usize,
+    /// When queued tasks run.
+    pub tasks: TaskMode,
+    /// Historical bugs to open; only with the feature `hazards`.
+    pub hazards: HazardSet,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { threads: 64, tasks: TaskMode::Deferred, hazards: HazardSet::empty() }
+    }
+}
+
+impl Config {
+    /// With room for `threads` threads.
+    #[must_use]
+    pub const fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// With tasks run at the given time.
+    #[must_use]
+    pub const fn tasks(mut self, tasks: TaskMode) -> Self {
+        self.tasks = tasks;
+        self
+    }
+
+    /// With these historical bugs open.
+    #[must_use]
+    pub const fn hazards(mut self, hazards: HazardSet) -> Self {
+        self.hazards = hazards;
+        self
+    }
+}
+
+/// The vnets of a kernel, in order of creation, and which of their numbers are taken.
+pub(crate) struct Vnets<P: Platform> {
+    pub(crate) list: TryVec<VnetRef<P>, P::Allocator>,
+    pub(crate) ids: IdSpace<P::Allocator>,
+}
+
+/// One emulated kernel. See [`Kernel::boot`].
+pub struct Kernel<P: Platform> {
+    config: Config,
+    /// `ifnet_sxlock`: the interface lists and groups of all vnets, and the index table.
+    pub(crate) ifnet_sx: Sx<P>,
+    /// `ifnet_detach_sxlock`: every detach, move, clone destroy and vnet teardown.
+    pub(crate) detach_sx: Sx<P>,
+    /// `vnet_sysinit_sxlock`: the lists of constructors and destructors.
+    pub(crate) sysinit_sx: Sx<P>,
+    /// `vnet_sxlock`: the list of vnets.
+    pub(crate) vnet_sx: Sx<P>,
+    /// `bpf_sx`: taps and their listeners.
+    pub(crate) bpf_sx: Sx<P>,
+    witness: Witness,
+    next_thread: AtomicU32,
+    pub(crate) index: IndexTable<P>,
+    pub(crate) events: EventHandlers<P>,
+    pub(crate) sysinits: P::Mutex<TryVec<SysInit<P>, P::Allocator>>,
+    pub(crate) vnets: P::Mutex<Vnets<P>>,
+    pub(crate) taskq: TaskQueue<P>,
+    pub(crate) vnet0: VnetRef<P>,
+    pub(crate) domain: DomainRef<P>,
+}
+
+impl<P: Platform> Kernel<P> {
+    /// Boots: the default vnet `v0` with its `lo0`, and the cloners of the built-in drivers.
+    ///
+    /// ```
+    /// use ifnet::platform::spin::SpinHost;
+    /// use ifnet::{Config, Kernel, mem::FixedPool};
+    /// # use core::mem::MaybeUninit;
+    /// # let memory: &'static mut [MaybeUninit<u8>] = Box::leak(vec![MaybeUninit::uninit(); 1 << 20].into());
+    /// # let pool: &'static FixedPool = Box::leak(Box::new(FixedPool::new(memory)));
+    /// let kernel: Kernel<SpinHost<_>> = Kernel::boot(SpinHost::new(pool), Config::default().threads(4))?;
+    /// let td = kernel.thread()?;
+    /// let lo0 = ifnet::ifunit(&td, "lo0").expect("every vnet has a loopback");
+    /// assert_eq!(lo0.index(), 1);
+    /// # Ok::<(), ifnet::Errno>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `ENOMEM`; everything is given back.
+    pub fn boot(platform: P, config: Config) -> Result<Self, Errno> {
+        let kernel = Self::without_drivers(platform, config)?;
+        let booted = kernel.start();
+        match booted {
+            Ok(()) => Ok(kernel),
+            Err(errno) => {
+                kernel.shutdown();
+                Err(errno)
+            }
+        }
+    }
+
+    fn without_drivers(platform: P, config: Config) -> Result<Self, NoMem> {
+        let domain = DomainRef::try_new(platform, config.threads)?;
+        let allocator = domain.platform().allocator();
+        let mut vnets = Vnets { list: TryVec::new_in(allocator.clone()), ids: IdSpace::new(allocator.clone()) };
+        let number = vnets.ids.alloc_lowest(u32::MAX)?.unwrap_or_default();
+        let vnet0 = Shared::try_new(&domain, Vnet::new(&domain, number))?;
+        vnets.list.try_push(vnet0.clone()).map_err(|_| NoMem)?;
+        Ok(Self {
+            ifnet_sx: Sx::new("ifnet_sx", LockClass::IFNET, true),
+            detach_sx: Sx::new("ifnet_detach_sx", LockClass::IFNET_DETACH, true),
+            sysinit_sx: Sx::new("vnet_sysinit_sxlock", LockClass::VNET_SYSINIT, false),
+            vnet_sx: Sx::new("vnet_sxlock", LockClass::VNET, false),
+            bpf_sx: Sx::new("bpf global lock", LockClass::BPF, false),
+            witness: Witness::new(),
+            next_thread: AtomicU32::new(1),
+            index: IndexTable::try_new(&domain)?,
+            events: EventHandlers::new(allocator.clone()),
+            sysinits: P::Mutex::new(TryVec::new_in(allocator)),
+            vnets: P::Mutex::new(vnets),
+            taskq: TaskQueue::new(&domain, config.tasks),
+            vnet0,
+            domain,
+            config,
+        })
+    }
+
+    fn start(&self) -> Result<(), Errno> {
+        let td = self.thread()?;
+        crate::event::rtsock_init(&td)?;
+        vnet::sysinit::construct(&td, &self.vnet0)?;
+        for cloner in drivers::builtin() {
+            vnet::sysinit::vnet_register_sysinit(&td, SysInit::cloner(cloner))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a kind of interface known: `module load` of a cloner. Every vnet, present and future, gets the cloner.
+    ///
+    /// # Errors
+    /// `EEXIST` if a cloner of that name exists, `ENAMETOOLONG`, `ENOMEM`.
+    pub fn register_cloner(&self, td: &Thread<'_, P>, cloner: &'static CloneType<P>) -> Result<(), Errno> {
+        vnet::sysinit::vnet_register_sysinit(td, SysInit::cloner(cloner))
+    }
+
+    /// Takes a kind of interface away again: `module unload`. Every interface of the kind is destroyed.
+    ///
+    /// # Errors
+    /// `ENOENT` if it was not registered.
+    pub fn deregister_cloner(&self, td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
+        vnet::sysinit::vnet_deregister_sysuninit(td, name)
+    }
+
+    /// A thread of this kernel, in the default vnet.
+    ///
+    /// # Errors
+    /// `EAGAIN` if as many threads exist as the kernel was booted for.
+    pub fn thread(&self) -> Result<Thread<'_, P>, Errno> {
+        let reader = DomainRef::register(&self.domain).map_err(|_| Errno::EAGAIN)?;
+        let id = self.next_thread.fetch_add(1, Ordering::Relaxed);
+        let id = ThreadId(core::num::NonZeroU32::new(id).unwrap_or(core::num::NonZeroU32::MIN));
+        let witness = cfg!(feature = "witness").then_some(&self.witness);
+        let td = Td::new(id, self.domain.platform(), witness);
+        Ok(Thread::new(self, td, reader, Some(self.vnet0.clone())))
+    }
+
+    /// The host.
+    pub fn platform(&self) -> &P {
+        self.domain.platform()
+    }
+
+    /// The default vnet: `vnet0`.
+    pub fn vnet0(&self) -> VnetRef<P> {
+        self.vnet0.clone()
+    }
+
+    /// How the kernel was booted.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn hazards(&self) -> HazardSet {
+        self.config.hazards
+    }
+
+    /// Does deferred work: queued tasks, and epoch callbacks that are ripe. Never waits. `true` if anything was done.
+    pub fn run_deferred(&self, td: &Thread<'_, P>) -> bool {
+        let ran = self.taskq.run(td);
+        self.domain.poll() || ran
+    }
+
+    /// Grace periods waited for since boot.
+    pub fn grace_periods(&self) -> usize {
+        self.domain.grace_periods()
+    }
+
+    /// The number of indices in use: interfaces between `if_alloc` and `if_free`, of all vnets.
+    pub fn interfaces(&self) -> usize {
+        self.index.in_use()
+    }
+
+    /// Takes the kernel down, the cycles of handles between its objects included, so that all memory returns to the
+    /// allocator. All vnets but the default one must have been destroyed, or their memory stays allocated.
+    pub fn shutdown(self) {
+        if let Ok(td) = self.thread() {
+            vnet::destroy::teardown_default(&td);
+            self.taskq.run(&td);
+            // Twice: what the first round frees may defer once more.
+            td.net_epoch_drain_callbacks();
+            td.net_epoch_drain_callbacks();
+        }
+        let Self { vnet0, vnets, index, domain, .. } = self;
+        drop((index, vnets, vnet0));
+        while domain.pending() > 0 && domain.poll() {}
+    }
+}

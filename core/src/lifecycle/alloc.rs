@@ -1,0 +1,94 @@
+//! `if_alloc` and `if_free`: the two ends of an interface, and of its index.
+
+use crate::Errno;
+use crate::hazard::Hazard;
+use crate::ifnet::afdata::AfData;
+use crate::ifnet::group::Membership;
+use crate::ifnet::{IfFlags, IfName, IfType, Ifnet, IfnetOwner, Ifp, if_rele};
+use crate::mem::Shared;
+use crate::platform::{Mutex, Platform};
+use crate::thread::Thread;
+
+/// `if_alloc`: an interface with one reference and an index, in the current vnet, on no list.
+///
+/// FreeBSD's cannot fail, because it may sleep for memory. All memory that the interface will need to be moved, to
+/// return home and to be torn down is taken here, so that none of these can fail.
+///
+/// # Locks
+/// Takes `ifnet_sx`.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn if_alloc<P: Platform>(td: &Thread<'_, P>, if_type: IfType) -> Result<IfnetOwner<P>, Errno> {
+    td.assert_can_sleep("if_alloc");
+    let spare = Membership::alloc(td.domain())?;
+    let ifp = Shared::try_new(td.domain(), Ifnet::new(td, if_type, spare))?;
+    let indexed = {
+        let _wlock = td.kernel().ifnet_sx.xlock(td);
+        td.kernel().index.alloc(td, &ifp)
+    };
+    indexed.inspect_err(|_| abandon(&ifp))?;
+    Ok(IfnetOwner(ifp))
+}
+
+/// Frees an interface that nobody has seen.
+fn abandon<P: Platform>(ifp: &Ifp<P>) {
+    ifp.set_flags(IfFlags::DYING);
+    if_rele(ifp);
+}
+
+/// `if_initname`: names the interface `<dname><dunit>`, or `<dname>` without a unit. Before attach.
+///
+/// # Errors
+/// `ENAMETOOLONG`, `EINVAL` for an empty name or one with a NUL.
+pub fn if_initname<P: Platform>(ifp: &IfnetOwner<P>, dname: &str, dunit: Option<u32>) -> Result<(), Errno> {
+    let xname = match dunit {
+        Some(unit) => IfName::numbered(dname, unit, "")?,
+        None => IfName::new(dname)?,
+    };
+    set_names(ifp, &xname, dname, dunit)
+}
+
+/// As [`if_initname`], for a driver whose names have more than a number after the driver's name.
+pub(crate) fn set_names<P: Platform>(ifp: &Ifp<P>, xname: &IfName, dname: &str, dunit: Option<u32>) -> Result<(), Errno> {
+    let dname = IfName::new(dname)?;
+    let mut names = ifp.names.lock();
+    names.xname = xname.clone();
+    names.dname = dname;
+    names.dunit = dunit;
+    Ok(())
+}
+
+/// What an attach needs of the interface and a former detach has taken: family data.
+pub(crate) fn ensure_afdata<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Errno> {
+    if ifp.afdata.is_none() {
+        let former = ifp.afdata.swap(Some(AfData::attach(td.domain())?));
+        drop(former);
+    }
+    Ok(())
+}
+
+/// `if_free`: gives the interface up. Its index is free at once; the interface itself is freed a grace period after the
+/// last reference is gone.
+///
+/// # Locks
+/// Takes `ifnet_sx`.
+pub fn if_free<P: Platform>(td: &Thread<'_, P>, owner: IfnetOwner<P>) {
+    td.assert_can_sleep("if_free");
+    let IfnetOwner(ifp) = owner;
+    ifp.set_flags(IfFlags::DYING);
+    td.preempt();
+    // The index first: whoever finds the interface by its index must be able to take a reference (rS220317).
+    let drops_first = td.hazard(Hazard::FreeDropsRefFirst);
+    if drops_first {
+        if_rele(&ifp);
+        td.preempt();
+    }
+    {
+        let _wlock = td.kernel().ifnet_sx.xlock(td);
+        td.kernel().index.free(td, &ifp);
+    }
+    if !drops_first {
+        if_rele(&ifp);
+    }
+}

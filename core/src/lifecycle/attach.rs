@@ -1,0 +1,147 @@
+//! `if_attach`: an interface becomes visible in the current vnet.
+
+use crate::Errno;
+use crate::clone::if_clone_restoregroup;
+use crate::event::{Event, devctl};
+use crate::ifnet::{IfAddr, IfnetOwner, Ifp, SockAddr};
+use crate::mem::NoMem;
+use crate::platform::{Mutex, Platform};
+use crate::thread::Thread;
+use crate::vnet::VnetRef;
+use crate::vnet::group_verbs::{if_delgroups, join};
+use crate::vnet::list::{NameRule, if_link_ifnet};
+
+use super::alloc::ensure_afdata;
+
+/// `if_attach`: links an interface into the current vnet, which becomes its home at the first time. A detached
+/// interface can be attached again; it stays marked as dying.
+///
+/// Names are not checked: two interfaces of one name can exist, and a lookup finds the earliest.
+///
+/// # Locks
+/// Takes `ifnet_sx`; not the detach lock.
+///
+/// # Events
+/// `group_attach_event` and `group_change_event` of `all`, `ifnet_arrival_event`, `ifnet_attached_event`, devctl
+/// `ATTACH` in the default vnet.
+///
+/// # Errors
+/// `EINVAL` without a name, `EEXIST` if it is attached, `EBUSY` if the vnet is being destroyed, `ENOMEM`. Then the
+/// interface is as before.
+pub fn if_attach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) -> Result<(), Errno> {
+    td.assert_can_sleep("if_attach");
+    let ifp: &Ifp<P> = owner;
+    if ifp.names.lock().xname.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let vnet = td.curvnet();
+    if vnet.is_shutdown() {
+        return Err(Errno::EBUSY);
+    }
+    if is_attached(td, ifp) {
+        return Err(Errno::EEXIST);
+    }
+    let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
+    ensure_afdata(td, ifp)?;
+    let lladdr = IfAddr::alloc(td.domain(), SockAddr::Link([0; 6]), 0)?;
+    hold_places(td, &vnet, &home)?;
+
+    if ifp.home.is_none() {
+        let none = ifp.home.swap(Some(home.clone()));
+        drop(none);
+    }
+    attach_in(td, ifp, &vnet);
+    let former = ifp.lladdr.lock().replace(lladdr);
+    drop(former);
+    if link_unless_shutdown(td, ifp, &vnet) {
+        announce(td, ifp);
+        Ok(())
+    } else {
+        if_delgroups(td, &vnet, ifp);
+        vnet.names.lock().release();
+        release_places_away(td, &vnet, &home);
+        Err(Errno::EBUSY)
+    }
+}
+
+/// Whether the interface is on the list of the vnet that it names.
+fn is_attached<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> bool {
+    let vnet = ifp.if_vnet(td);
+    let _rlock = td.kernel().ifnet_sx.slock(td);
+    vnet.ifnets.contains(ifp)
+}
+
+/// `if_attach_internal` up to the linking: the vnet and the groups. Needs no memory.
+fn attach_in<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vnet: &VnetRef<P>) {
+    let former = ifp.vnet.swap(Some(vnet.clone()));
+    drop(former);
+    td.preempt();
+    let all = vnet.all.lock().clone();
+    let spare = ifp.spares.lock().all.take();
+    if let (Some(all), Some(spare)) = (all, spare) {
+        // A member already can only be one that joined by hand while it was off the list.
+        let _ = join(td, vnet, ifp, &all, &spare);
+    }
+}
+
+/// Links, unless the vnet's destruction has begun: decided and done under `ifnet_sx`, under which it begins.
+fn link_unless_shutdown<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vnet: &VnetRef<P>) -> bool {
+    let _wlock = td.kernel().ifnet_sx.xlock(td);
+    if vnet.is_shutdown() {
+        return false;
+    }
+    let reserved = vnet.names.lock().is_reserved_by(&ifp.name(), td.id());
+    if_link_ifnet(td, ifp, if reserved { NameRule::Unique } else { NameRule::Unchecked });
+    true
+}
+
+/// `if_attach_internal` of a move: everything was reserved, so that it cannot fail. Under the detach lock.
+pub(super) fn attach_moved<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vnet: &VnetRef<P>, rule: NameRule) {
+    attach_in(td, ifp, vnet);
+    if_clone_restoregroup(td, ifp);
+    td.preempt();
+    if_link_ifnet(td, ifp, rule);
+    announce(td, ifp);
+}
+
+fn announce<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    let events = &td.kernel().events;
+    events.invoke(td, &Event::Arrival(ifp));
+    events.invoke(td, &Event::Attached(ifp));
+    devctl(td, "IFNET", &ifp.name(), "ATTACH", "-");
+}
+
+/// Holds the places that an interface needs in the tables of names: one where it is going to be linked, one in its home
+/// while it is elsewhere, and one in the default vnet in case its home dies first.
+fn hold_places<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, home: &VnetRef<P>) -> Result<(), NoMem> {
+    vnet.names.lock().hold()?;
+    let result = hold_places_away(td, vnet, home);
+    result.inspect_err(|_| vnet.names.lock().release())
+}
+
+fn hold_places_away<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, home: &VnetRef<P>) -> Result<(), NoMem> {
+    let away = !home.ptr_eq(vnet);
+    if away {
+        home.names.lock().hold()?;
+    }
+    let vnet0 = td.kernel().vnet0();
+    if !home.ptr_eq(&vnet0) {
+        let held = vnet0.names.lock().hold();
+        if held.is_err() && away {
+            home.names.lock().release();
+        }
+        held?;
+    }
+    Ok(())
+}
+
+/// Gives back what an interface that was linked in `vnet` holds elsewhere.
+pub(super) fn release_places_away<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, home: &VnetRef<P>) {
+    if !home.ptr_eq(vnet) {
+        home.names.lock().release();
+    }
+    let vnet0 = td.kernel().vnet0();
+    if !home.ptr_eq(&vnet0) {
+        vnet0.names.lock().release();
+    }
+}

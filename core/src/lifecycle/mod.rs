@@ -1,0 +1,40 @@
+//! The life of an interface, one verb a file, each in the order of FreeBSD 15.1's steps.
+//!
+//! | verb | lock | what it may not do |
+//! |---|---|---|
+//! | [`if_alloc`], [`if_free`] | `ifnet_sx` for the index | – |
+//! | [`if_attach`] | `ifnet_sx` for linking | – |
+//! | [`if_detach`] | the detach lock, over everything | fail: not being on the list is a panic |
+//! | [`if_vmove_loan`], [`if_vmove_reclaim`] | the detach lock, over everything | fail once something is visible |
+//! | [`if_rename`] | the name table's | – |
+//!
+//! # The detach lock
+//!
+//! `ifnet_detach_sxlock` is one for the whole kernel, recursive, and only ever taken exclusively. It serialises every
+//! detach, every move, clone create and destroy, and every vnet's life. This is the contract of review D56374 (PR
+//! 292993): the vnet pointer of an interface cannot change, and the interface cannot leave its list, while somebody who
+//! holds the lock looks at it.
+
+mod alloc;
+mod attach;
+mod detach;
+mod ether;
+mod flags;
+mod link;
+mod multi;
+mod purge;
+mod rename;
+mod transmit;
+pub(crate) mod vmove;
+
+pub use alloc::{if_alloc, if_free, if_initname};
+pub use attach::if_attach;
+pub use detach::if_detach;
+pub use ether::{ether_ifattach, ether_ifdetach};
+pub use flags::{if_allmulti, if_down, if_setflags, if_setmtu, if_up, ifpromisc};
+pub use link::if_link_state_change;
+pub use multi::{if_addmulti, if_delmulti};
+pub use purge::{if_addaddr, if_deladdr, if_lladdr, if_setlladdr};
+pub use rename::{if_rename, if_setdescription};
+pub use transmit::{if_input, if_transmit, ip6_input};
+pub use vmove::{if_vmove_loan, if_vmove_reclaim, if_vmove_to};

@@ -1,0 +1,166 @@
+//! The calling thread: `struct thread *td`, with its vnet.
+//!
+//! FreeBSD keeps `curthread` and `curvnet` in a CPU register. A library without thread-locals passes them: every call
+//! takes a [`Thread`], which knows the kernel, the current vnet, the epoch record and, for the witness, the locks held.
+
+use core::cell::RefCell;
+use core::ops::Deref;
+
+use crate::Kernel;
+use crate::epoch::{DomainRef, Reader, Section};
+use crate::hazard::{Hazard, HazardSet};
+use crate::mem::{Published, Shared};
+use crate::platform::Platform;
+use crate::sync::Td;
+use crate::trace::Record;
+use crate::vnet::{Vnet, VnetRef};
+
+/// A thread of the emulated kernel. One for each thread of the host; it can be handed on, but not shared.
+pub struct Thread<'k, P: Platform> {
+    kernel: &'k Kernel<P>,
+    td: Td<'k, P>,
+    reader: Reader<P>,
+    curvnet: RefCell<Option<VnetRef<P>>>,
+}
+
+impl<'k, P: Platform> Thread<'k, P> {
+    pub(crate) fn new(kernel: &'k Kernel<P>, td: Td<'k, P>, reader: Reader<P>, vnet: Option<VnetRef<P>>) -> Self {
+        Self { kernel, td, reader, curvnet: RefCell::new(vnet) }
+    }
+
+    /// The kernel that this thread runs in.
+    pub fn kernel(&self) -> &'k Kernel<P> {
+        self.kernel
+    }
+
+    /// The host.
+    pub fn platform(&self) -> &P {
+        self.kernel.platform()
+    }
+
+    pub(crate) fn domain(&self) -> &'k DomainRef<P> {
+        &self.kernel.domain
+    }
+
+    pub(crate) fn allocator(&self) -> P::Allocator {
+        self.platform().allocator()
+    }
+
+    /// `curvnet`: the vnet in whose context the thread works.
+    pub fn curvnet(&self) -> VnetRef<P> {
+        self.curvnet.borrow().as_ref().unwrap_or(&self.kernel.vnet0).clone()
+    }
+
+    /// Whether a vnet context is set; without one, lookups by index see every vnet's interfaces.
+    pub(crate) fn filters(&self, vnet: &Published<Vnet<P>, P>) -> bool {
+        self.curvnet.borrow().as_ref().is_some_and(|cur| !vnet.is(cur))
+    }
+
+    /// `CURVNET_SET`: works in `vnet` until the guard is dropped, which is `CURVNET_RESTORE`. `None` clears the context.
+    pub fn curvnet_set(&self, vnet: Option<VnetRef<P>>) -> CurvnetGuard<'_, 'k, P> {
+        CurvnetGuard { td: self, saved: self.curvnet.replace(vnet) }
+    }
+
+    /// `NET_EPOCH_ENTER`: what is found inside stays usable until the section is dropped. Nestable; never blocks.
+    pub fn net_epoch_enter(&self) -> NetEpoch<'_, P> {
+        self.td.section_enter();
+        NetEpoch { section: self.reader.enter(), _exit: SectionExit(&self.td) }
+    }
+
+    /// `NET_EPOCH_WAIT`: returns when every section that is open now has ended.
+    ///
+    /// # Panics
+    /// `epoch_wait_preempt() called in the middle of an epoch section of the same epoch`.
+    pub fn net_epoch_wait(&self) {
+        self.domain().wait(&self.reader);
+    }
+
+    /// `NET_EPOCH_DRAIN_CALLBACKS`: returns when every callback that was queued before has run.
+    ///
+    /// # Panics
+    /// Inside an epoch section.
+    pub fn net_epoch_drain_callbacks(&self) {
+        self.td.assert_can_sleep("epoch_drain_callbacks");
+        self.domain().drain_callbacks(&self.reader);
+    }
+
+    /// Panics if the thread is inside an epoch section, before anything is changed.
+    pub(crate) fn assert_can_sleep(&self, what: &'static str) {
+        self.td.assert_can_sleep(what);
+    }
+
+    /// A handle from a published slot.
+    pub(crate) fn read<T: Send + Sync>(&self, slot: &Published<T, P>) -> Option<Shared<T, P>> {
+        slot.share(&self.reader.enter())
+    }
+
+    /// Whether a historical bug is open. Constant `false` without the feature `hazards`.
+    #[inline]
+    pub fn hazard(&self, hazard: Hazard) -> bool {
+        cfg!(feature = "hazards") && self.kernel.hazards().contains(hazard.set())
+    }
+
+    pub(crate) fn hazards(&self) -> HazardSet {
+        self.kernel.hazards()
+    }
+
+    /// A step on shared memory: a scheduling point of a model checker.
+    #[inline]
+    pub(crate) fn preempt(&self) {
+        self.platform().preempt();
+    }
+
+    /// Number of the current vnet, for the trace.
+    pub(crate) fn cur(&self) -> u32 {
+        self.curvnet.borrow().as_ref().unwrap_or(&self.kernel.vnet0).id()
+    }
+
+    pub(crate) fn trace(&self, record: &Record<'_>) {
+        self.platform().trace(self.td.id(), record);
+    }
+}
+
+/// Gives access to the lower half: what locks need of a thread.
+impl<'k, P: Platform> Deref for Thread<'k, P> {
+    type Target = Td<'k, P>;
+    fn deref(&self) -> &Td<'k, P> {
+        &self.td
+    }
+}
+
+/// The former vnet context, restored when this is dropped.
+#[must_use = "the vnet context is restored at once if the guard is not kept"]
+pub struct CurvnetGuard<'t, 'k, P: Platform> {
+    td: &'t Thread<'k, P>,
+    saved: Option<VnetRef<P>>,
+}
+
+impl<P: Platform> Drop for CurvnetGuard<'_, '_, P> {
+    fn drop(&mut self) {
+        let set = self.td.curvnet.replace(self.saved.take());
+        drop(set);
+    }
+}
+
+/// An open net epoch section.
+#[must_use = "the section ends at once if it is not kept"]
+pub struct NetEpoch<'t, P: Platform> {
+    section: Section<'t, P>,
+    // Dropped after `section`: fields are dropped in order.
+    _exit: SectionExit<'t, P>,
+}
+
+struct SectionExit<'t, P: Platform>(&'t Td<'t, P>);
+
+impl<P: Platform> Drop for SectionExit<'_, P> {
+    fn drop(&mut self) {
+        self.0.section_exit();
+    }
+}
+
+impl<'t, P: Platform> Deref for NetEpoch<'t, P> {
+    type Target = Section<'t, P>;
+    fn deref(&self) -> &Section<'t, P> {
+        &self.section
+    }
+}

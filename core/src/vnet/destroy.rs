@@ -1,0 +1,148 @@
+//! The life of a vnet: `vnet_alloc`, `vnet_destroy`, and the return of borrowed interfaces in between.
+
+use crate::Errno;
+use crate::hazard::Hazard;
+use crate::ifnet::Ifp;
+use crate::lifecycle::vmove::{if_vmove, return_place};
+use crate::mem::Shared;
+use crate::platform::{Mutex, Platform};
+use crate::thread::Thread;
+
+use super::list::{NameRule, if_unlink_ifnet};
+use super::{Vnet, VnetRef, sysinit};
+
+/// `vnet_alloc`: makes a vnet with its `lo0`, and runs the constructors. It is on the list of vnets only when it is
+/// complete.
+///
+/// # Locks
+/// Takes the detach lock, `vnet_sysinit_sxlock` shared, and `vnet_sxlock`.
+///
+/// # Errors
+/// `ENOMEM`, or that of a constructor; nothing is left.
+pub fn vnet_alloc<P: Platform>(td: &Thread<'_, P>) -> Result<VnetRef<P>, Errno> {
+    td.assert_can_sleep("vnet_alloc");
+    let kernel = td.kernel();
+    let _detach = kernel.detach_sx.xlock(td);
+    let number = kernel.vnets.lock().ids.alloc_lowest(u32::MAX)?.ok_or(Errno::ENOSPC)?;
+    let vnet = alloc_numbered(td, number).inspect_err(|_| kernel.vnets.lock().ids.give(number))?;
+    Ok(vnet)
+}
+
+fn alloc_numbered<P: Platform>(td: &Thread<'_, P>, number: u32) -> Result<VnetRef<P>, Errno> {
+    let kernel = td.kernel();
+    // Room first: nothing can fail once the constructors have run.
+    kernel.vnets.lock().list.try_reserve(1)?;
+    let vnet = Shared::try_new(td.domain(), Vnet::new(td.domain(), number))?;
+    if let Err(errno) = sysinit::construct(td, &vnet) {
+        retire(td, &vnet);
+        return Err(errno);
+    }
+    let _list = kernel.vnet_sx.xlock(td);
+    let pushed = kernel.vnets.lock().list.try_push(vnet.clone());
+    debug_assert!(pushed.is_ok(), "room was reserved under the detach lock");
+    Ok(vnet)
+}
+
+/// `vnet_destroy`: returns borrowed interfaces to their home vnets, runs the destructors in reverse order, which
+/// destroys every cloned interface that was made here, and frees the vnet. An interface of a driver that nobody took
+/// away moves to the default vnet, as nothing may be left behind.
+///
+/// # Locks
+/// Holds the detach lock over the whole teardown; takes `vnet_sxlock`, and `vnet_sysinit_sxlock` shared.
+///
+/// # Errors
+/// `EINVAL` for the default vnet; `EBUSY` if the vnet is already being destroyed, or was.
+pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Result<(), Errno> {
+    td.assert_can_sleep("vnet_destroy");
+    let kernel = td.kernel();
+    if vnet.ptr_eq(&kernel.vnet0) {
+        return Err(Errno::EINVAL);
+    }
+    {
+        let _list = kernel.vnet_sx.xlock(td);
+        // Marked under `ifnet_sx`, so that an attach either linked before or is refused.
+        let _wlock = kernel.ifnet_sx.xlock(td);
+        if !vnet.begin_shutdown() {
+            return Err(Errno::EBUSY);
+        }
+        let mut vnets = kernel.vnets.lock();
+        if let Some(at) = vnets.list.iter().position(|other| other.ptr_eq(vnet)) {
+            vnets.list.remove(at);
+        }
+    }
+    let unlocked = td.hazard(Hazard::VnetReturnUnlocked) || td.hazard(Hazard::VnetReturnWalksList);
+    let early = (!unlocked).then(|| kernel.detach_sx.xlock(td));
+    vnet_if_return(td, vnet);
+    let _detach = early.unwrap_or_else(|| kernel.detach_sx.xlock(td));
+    sysinit::destruct(td, vnet);
+    expel_all(td, vnet);
+    retire(td, vnet);
+    kernel.vnets.lock().ids.give(vnet.id());
+    Ok(())
+}
+
+/// The end of a vnet: breaks the cycles of handles, so that its memory can go.
+fn retire<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
+    let all = vnet.all.lock().take();
+    drop(all);
+    vnet.set_destroyed();
+    td.preempt();
+}
+
+/// `vnet_if_return`: moves every borrowed interface back to its home vnet. Under the detach lock, which keeps the list
+/// from shrinking under the walk; only an event handler of this thread can still take an interface away.
+fn vnet_if_return<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
+    let _cur = td.curvnet_set(Some(vnet.clone()));
+    let walks = td.hazard(Hazard::VnetReturnWalksList);
+    let mut cursor = first(td, vnet);
+    while let Some(ifp) = cursor {
+        td.preempt();
+        let next = next(td, vnet, &ifp);
+        let borrowed = ifp.if_home_vnet(td).is_some_and(|home| !home.ptr_eq(vnet));
+        if borrowed && (if_unlink_ifnet(td, &ifp, true) || walks) {
+            let (home, rule) = return_place(td, &ifp);
+            td.preempt();
+            if_vmove(td, &ifp, &home, rule);
+        }
+        // A handler may have taken the next one away as well: then the walk begins again. What was seen is not borrowed.
+        cursor = match next {
+            Some(next) if !walks && !vnet.ifnets.contains(&next) => first(td, vnet),
+            next => next,
+        };
+    }
+}
+
+fn first<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P>> {
+    let section = td.net_epoch_enter();
+    vnet.ifnets.first(&section).and_then(|ifp| ifp.try_share())
+}
+
+fn next<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>, ifp: &Ifp<P>) -> Option<Ifp<P>> {
+    let section = td.net_epoch_enter();
+    vnet.ifnets.next(ifp, &section).and_then(|ifp| ifp.try_share())
+}
+
+/// Moves what is left in a dying vnet to the default vnet: interfaces of drivers that do not know vnets.
+fn expel_all<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
+    let _cur = td.curvnet_set(Some(vnet.clone()));
+    let vnet0 = td.kernel().vnet0();
+    while let Some(ifp) = first(td, vnet) {
+        if !if_unlink_ifnet(td, &ifp, true) {
+            break;
+        }
+        let former = ifp.home.swap(Some(vnet0.clone()));
+        drop(former);
+        if_vmove(td, &ifp, &vnet0, NameRule::Unchecked);
+    }
+}
+
+/// Takes the default vnet down, at the end of the kernel.
+pub(crate) fn teardown_default<P: Platform>(td: &Thread<'_, P>) {
+    let kernel = td.kernel();
+    let vnet0 = kernel.vnet0();
+    let _detach = kernel.detach_sx.xlock(td);
+    vnet0.begin_shutdown();
+    sysinit::destruct(td, &vnet0);
+    retire(td, &vnet0);
+    while kernel.vnets.lock().list.pop().is_some() {}
+}

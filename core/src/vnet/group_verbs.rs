@@ -1,0 +1,194 @@
+//! Joining and leaving groups: `if_addgroup`, `if_delgroup`.
+
+use crate::Errno;
+use crate::event::Event;
+use crate::hazard::Hazard;
+use crate::ifnet::group::{Group, Membership, Sides};
+use crate::ifnet::{IfName, Ifp};
+use crate::mem::Shared;
+use crate::platform::{Mutex, Platform};
+use crate::thread::Thread;
+
+use super::{Vnet, VnetRef};
+
+impl<P: Platform> Vnet<P> {
+    /// The group of this name. Under `ifnet_sx`, or for a report.
+    fn find_group(&self, td: &Thread<'_, P>, name: &str) -> Option<Shared<Group<P>, P>> {
+        let section = td.net_epoch_enter();
+        self.groups.iter(&section).find(|group| **group.name() == *name).and_then(|group| group.try_share())
+    }
+}
+
+/// `if_addgroup`: makes an interface a member of a group of its vnet, which comes into being with its first member.
+///
+/// # Locks
+/// Takes `ifnet_sx`.
+///
+/// # Events
+/// `group_attach_event` if the group is new, then `group_change_event`.
+///
+/// # Errors
+/// `EINVAL` for a name that ends in a digit, `ENAMETOOLONG`, `EEXIST` for a member, `ENOMEM`.
+pub fn if_addgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Result<(), Errno> {
+    td.assert_can_sleep("if_addgroup");
+    if name.ends_with(|last: char| last.is_ascii_digit()) {
+        return Err(Errno::EINVAL);
+    }
+    let name = IfName::new_or_empty(name)?;
+    // The vnet of a moving interface is not stable, and its groups are being left. FreeBSD uses the caller's vnet.
+    let stable = (!td.hazard(Hazard::GroupRaceOnMove)).then(|| td.kernel().detach_sx.xlock(td));
+    let vnet = if stable.is_some() { ifp.if_vnet(td) } else { td.curvnet() };
+    td.preempt();
+    let membership = Membership::alloc(td.domain())?;
+    let group = Group::alloc(td.domain(), &name)?;
+    join(td, &vnet, ifp, &group, &membership)
+}
+
+/// Joins `group`, or the group that already has its name; `membership` must not be in force.
+///
+/// # Errors
+/// `EEXIST` for a member.
+pub(crate) fn join<P: Platform>(
+    td: &Thread<'_, P>,
+    vnet: &VnetRef<P>,
+    ifp: &Ifp<P>,
+    group: &Shared<Group<P>, P>,
+    membership: &Shared<Membership<P>, P>,
+) -> Result<(), Errno> {
+    let wlock = td.kernel().ifnet_sx.xlock(td);
+    if find_membership(td, ifp, group.name()).is_some() {
+        return Err(Errno::EEXIST);
+    }
+    let existing = vnet.find_group(td, group.name());
+    let is_new = existing.is_none();
+    let group = existing.unwrap_or_else(|| {
+        vnet.groups.insert_tail(group);
+        group.clone()
+    });
+    membership.set_sides(Some(Sides { group: group.clone(), ifp: ifp.clone() }));
+    group.members.insert_tail(membership);
+    ifp.groups.insert_tail(membership);
+    drop(wlock);
+
+    let _cur = td.curvnet_set(Some(vnet.clone()));
+    if is_new {
+        td.kernel().events.invoke(td, &Event::GroupAttach(group.name()));
+    }
+    td.kernel().events.invoke(td, &Event::GroupChange(group.name()));
+    Ok(())
+}
+
+/// `if_delgroup`: ends a membership; the group ends with its last member.
+///
+/// # Locks
+/// Takes `ifnet_sx`, and waits for a grace period.
+///
+/// # Events
+/// `group_change_event`, then `group_detach_event` if the group has ended.
+///
+/// # Errors
+/// `ENOENT` if the interface is no member.
+pub fn if_delgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Result<(), Errno> {
+    td.assert_can_sleep("if_delgroup");
+    let _stable = (!td.hazard(Hazard::GroupRaceOnMove)).then(|| td.kernel().detach_sx.xlock(td));
+    let membership = leave(td, &ifp.if_vnet(td), ifp, name).ok_or(Errno::ENOENT)?;
+    keep_spare(ifp, name, membership);
+    Ok(())
+}
+
+/// Ends the membership in the group `name`; the membership, which can be used again.
+pub(crate) fn leave<P: Platform>(
+    td: &Thread<'_, P>,
+    vnet: &VnetRef<P>,
+    ifp: &Ifp<P>,
+    name: &str,
+) -> Option<Shared<Membership<P>, P>> {
+    let wlock = td.kernel().ifnet_sx.xlock(td);
+    let membership = find_membership(td, ifp, name)?;
+    let group = membership.sides()?.group;
+    ifp.groups.remove(&membership);
+    group.members.remove(&membership);
+    let ended = group.refcnt() == 0;
+    if ended {
+        vnet.groups.remove(&group);
+    }
+    drop(wlock);
+    td.net_epoch_wait();
+    membership.set_sides(None);
+
+    let _cur = td.curvnet_set(Some(vnet.clone()));
+    td.kernel().events.invoke(td, &Event::GroupChange(group.name()));
+    if ended {
+        td.kernel().events.invoke(td, &Event::GroupDetach(group.name()));
+    }
+    Some(membership)
+}
+
+/// `if_delgroups`: leaves every group, in the order of joining. The memberships of `all` and of the cloner's group are
+/// kept as spares for the next attach. Under the detach lock.
+pub(crate) fn if_delgroups<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
+    while let Some(name) = first_group(td, ifp) {
+        let Some(membership) = leave(td, vnet, ifp, &name) else { continue };
+        keep_spare(ifp, &name, membership);
+    }
+}
+
+/// Puts a membership that was left aside for the next time, if it is one of the two that the interface owns.
+fn keep_spare<P: Platform>(ifp: &Ifp<P>, name: &str, membership: Shared<Membership<P>, P>) {
+    let is_cloner = ifp.cloner.lock().as_ref().is_some_and(|cloner| *cloner.name() == *name);
+    let mut spares = ifp.spares.lock();
+    let spare = if name == ALL && spares.all.is_none() {
+        &mut spares.all
+    } else if is_cloner && spares.cloner.is_none() {
+        &mut spares.cloner
+    } else {
+        return;
+    };
+    *spare = Some(membership);
+}
+
+/// The group that every attached interface joins.
+pub(crate) const ALL: &str = "all";
+
+fn first_group<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<IfName> {
+    let section = td.net_epoch_enter();
+    let first = ifp.groups.first(&section)?.sides()?;
+    Some(first.group.name().clone())
+}
+
+fn find_membership<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Option<Shared<Membership<P>, P>> {
+    let section = td.net_epoch_enter();
+    ifp.groups
+        .iter(&section)
+        .find(|membership| membership.sides().is_some_and(|sides| **sides.group.name() == *name))
+        .and_then(|membership| membership.try_share())
+}
+
+/// `SIOCGIFGROUP`: calls `each` with the name of every group of the interface, in the order of joining.
+///
+/// # Locks
+/// Takes `ifnet_sx`, shared.
+pub fn if_getgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, mut each: impl FnMut(&str)) {
+    let _rlock = td.kernel().ifnet_sx.slock(td);
+    let section = td.net_epoch_enter();
+    for sides in ifp.groups.iter(&section).filter_map(|membership| membership.sides()) {
+        each(sides.group.name());
+    }
+}
+
+/// `SIOCGIFGMEMB`: calls `each` with the name of every member of a group of the current vnet, in the order of joining.
+///
+/// # Locks
+/// Takes `ifnet_sx`, shared.
+///
+/// # Errors
+/// `ENOENT` if there is no such group.
+pub fn if_getgroupmembers<P: Platform>(td: &Thread<'_, P>, name: &str, mut each: impl FnMut(&str)) -> Result<(), Errno> {
+    let _rlock = td.kernel().ifnet_sx.slock(td);
+    let group = td.curvnet().find_group(td, name).ok_or(Errno::ENOENT)?;
+    let section = td.net_epoch_enter();
+    for sides in group.members.iter(&section).filter_map(|membership| membership.sides()) {
+        each(&sides.ifp.name());
+    }
+    Ok(())
+}

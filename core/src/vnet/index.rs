@@ -1,0 +1,186 @@
+//! The index table: one for all vnets.
+//!
+//! An index is handed out by `if_alloc`, the lowest that is free, and taken back by `if_free`; it does not change over
+//! a move. Slot 0 stays empty, because an index of 0 means "none" in every interface that carries one. Each slot counts
+//! its generations, so that an index kept in a queued packet finds its interface or nothing, never another one.
+//!
+//! Readers are lock-free: they find the current array, and the slot in it, inside an epoch section. Writers hold
+//! `ifnet_sx`. When the array is full a twice as large one is filled and published; the old one lives until its last
+//! reader has left.
+
+use crate::Errno;
+use crate::epoch::{DomainRef, Section};
+use crate::hazard::Hazard;
+use crate::ifnet::{IfPtr, Ifnet, IfnetRef, Ifp, if_ref, if_try_ref};
+use crate::mem::{IdSpace, NoMem, Published, Shared, TryVec};
+use crate::platform::{Mutex, Platform};
+use crate::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use crate::thread::Thread;
+
+/// `if_indexlim` at boot: the number of slots of the first array.
+const FIRST_LIMIT: usize = 8;
+
+/// `struct ifindex_entry`.
+struct Slot<P: Platform> {
+    ifp: Published<Ifnet<P>, P>,
+    gencnt: AtomicU16,
+}
+
+/// One array of slots.
+struct Slots<P: Platform>(TryVec<Slot<P>, P::Allocator>);
+
+impl<P: Platform> Slots<P> {
+    /// An array of `limit` slots, filled from `old`.
+    fn try_new(domain: &DomainRef<P>, limit: usize, old: Option<(&Self, &Section<'_, P>)>) -> Result<Self, NoMem> {
+        let mut slots = TryVec::new_in(domain.platform().allocator());
+        slots.try_reserve(limit)?;
+        for at in 0..limit {
+            let ifp = Published::new(domain);
+            let mut gencnt = 0;
+            if let Some((slot, section)) = old.and_then(|(old, section)| Some((old.0.get(at)?, section))) {
+                ifp.swap(slot.ifp.share(section));
+                gencnt = slot.gencnt.load(Ordering::Relaxed);
+            }
+            slots.try_push(Slot { ifp, gencnt: AtomicU16::new(gencnt) }).map_err(|_| NoMem)?;
+        }
+        Ok(Self(slots))
+    }
+}
+
+/// The table and what is known of it.
+pub(crate) struct IndexTable<P: Platform> {
+    slots: Published<Slots<P>, P>,
+    taken: P::Mutex<IdSpace<P::Allocator>>,
+    /// `if_index`: the highest index in use.
+    highest: AtomicU32,
+}
+
+impl<P: Platform> IndexTable<P> {
+    pub(crate) fn try_new(domain: &DomainRef<P>) -> Result<Self, NoMem> {
+        let mut taken = IdSpace::new(domain.platform().allocator());
+        taken.take(0)?;
+        let slots = Published::new(domain);
+        slots.swap(Some(Shared::try_new(domain, Slots::try_new(domain, FIRST_LIMIT, None)?)?));
+        Ok(Self { slots, taken: P::Mutex::new(taken), highest: AtomicU32::new(0) })
+    }
+
+    /// `if_index` and `if_indexlim`.
+    pub(crate) fn limits(&self, td: &Thread<'_, P>) -> (u32, usize) {
+        (self.highest.load(Ordering::Relaxed), td.read(&self.slots).map_or(0, |slots| slots.0.len()))
+    }
+
+    /// The number of indices in use.
+    pub(crate) fn in_use(&self) -> usize {
+        self.taken.lock().len().saturating_sub(1)
+    }
+
+    /// `ifindex_alloc`: publishes `ifp` under the lowest free index and stores index and generation in it.
+    /// Under `ifnet_sx`, exclusively.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn alloc(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Errno> {
+        let index = self.taken.lock().alloc_lowest(u32::MAX)?.ok_or(Errno::ENOSPC)?;
+        let slots = self.grown_to(td, index).inspect_err(|_| self.give(index))?;
+        let slot = &slots.0[index as usize];
+        ifp.index.store(index, Ordering::Relaxed);
+        ifp.idxgen.store(slot.gencnt.load(Ordering::Relaxed), Ordering::Relaxed);
+        slot.ifp.swap(Some(ifp.clone()));
+        self.note_highest();
+        Ok(())
+    }
+
+    /// `ifindex_free`: empties the slot and begins its next generation. Under `ifnet_sx`, exclusively.
+    pub(crate) fn free(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) {
+        let index = ifp.index();
+        if let Some(slots) = td.read(&self.slots) {
+            let slot = &slots.0[index as usize];
+            slot.gencnt.store(slot.gencnt.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            let emptied = slot.ifp.swap(None);
+            drop(emptied);
+        }
+        self.give(index);
+        self.note_highest();
+    }
+
+    fn give(&self, index: u32) {
+        self.taken.lock().give(index);
+    }
+
+    fn note_highest(&self) {
+        let highest = self.taken.lock().highest().unwrap_or(0);
+        self.highest.store(highest, Ordering::Relaxed);
+    }
+
+    /// The current array, doubled until `index` fits.
+    fn grown_to(&self, td: &Thread<'_, P>, index: u32) -> Result<Shared<Slots<P>, P>, NoMem> {
+        let slots = td.read(&self.slots).ok_or(NoMem)?;
+        let mut limit = slots.0.len();
+        if (index as usize) < limit {
+            return Ok(slots);
+        }
+        while limit <= index as usize {
+            limit *= 2;
+        }
+        let section = td.net_epoch_enter();
+        let larger = Shared::try_new(td.domain(), Slots::try_new(td.domain(), limit, Some((&*slots, &*section)))?)?;
+        let replaced = self.slots.swap(Some(larger.clone()));
+        drop(replaced);
+        Ok(larger)
+    }
+
+    /// What stands in a slot, with the generation of the slot.
+    fn load<'g>(&self, index: u32, section: &'g Section<'_, P>) -> Option<(IfPtr<'g, P>, u16)> {
+        let slots = self.slots.load(section)?;
+        let slot = slots.get().0.get(index as usize)?;
+        let ifp = slot.ifp.load(section)?;
+        Some((ifp, slot.gencnt.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the slot of `ifp`'s index points to it.
+    pub(crate) fn holds(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) -> bool {
+        let section = td.net_epoch_enter();
+        self.load(ifp.index(), &section).is_some_and(|(found, _)| found.addr() == ifp.addr())
+    }
+}
+
+/// `ifnet_byindex`: the interface with this index in the current vnet; in any vnet if none is current.
+///
+/// An interface that is detached but not yet freed is not found. FreeBSD finds it (reviews D34076, D49447) and every
+/// caller has to know better.
+///
+/// # Locks
+/// None; inside an epoch section.
+pub fn ifnet_byindex<'g, P: Platform>(td: &Thread<'_, P>, index: u32, section: &'g Section<'_, P>) -> Option<IfPtr<'g, P>> {
+    let (ifp, _) = td.kernel().index.load(index, section)?;
+    if td.filters(&ifp.vnet) || (ifp.is_dying() && !td.hazard(Hazard::DyingFoundByIndex)) {
+        return None;
+    }
+    Some(ifp)
+}
+
+/// `ifnet_byindex_ref`: the same, with a reference.
+pub fn ifnet_byindex_ref<P: Platform>(td: &Thread<'_, P>, index: u32) -> Option<IfnetRef<P>> {
+    let section = td.net_epoch_enter();
+    let ifp = ifnet_byindex(td, index, &section)?.try_share()?;
+    td.preempt();
+    if td.hazard(Hazard::FreeDropsRefFirst) {
+        return Some(if_ref(&ifp));
+    }
+    if ifp.is_dying() { None } else { if_try_ref(&ifp) }
+}
+
+/// `ifnet_byindexgen`: the interface that had this index in this generation, in whatever vnet; for an index that was
+/// kept while the interface could have been freed.
+///
+/// # Locks
+/// None; inside an epoch section.
+pub fn ifnet_byindexgen<'g, P: Platform>(
+    td: &Thread<'_, P>,
+    index: u32,
+    gencnt: u16,
+    section: &'g Section<'_, P>,
+) -> Option<IfPtr<'g, P>> {
+    let (ifp, current) = td.kernel().index.load(index, section)?;
+    (current == gencnt).then_some(ifp)
+}

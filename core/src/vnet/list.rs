@@ -1,0 +1,94 @@
+//! The interface list of a vnet: `V_ifnet`, linking, unlinking and lookup by name.
+
+use crate::Errno;
+use crate::hazard::Hazard;
+use crate::ifnet::{IfFlags, IfPtr, Ifnet, IfnetRef, Ifp, if_try_ref};
+use crate::platform::{Mutex, Platform};
+use crate::sync::atomic::Ordering;
+use crate::thread::Thread;
+
+use super::Vnet;
+
+/// What a linking promises about the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameRule {
+    /// The name was reserved, or found free: it is unique.
+    Unique,
+    /// Nobody looked, as in FreeBSD: attach, reclaim, and the return from a dying vnet.
+    Unchecked,
+}
+
+/// `if_link_ifnet`: puts an attached interface at the tail of the current vnet's list; from here it is visible by name.
+/// There must be room in the table of names. Takes `ifnet_sx`.
+pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule: NameRule) {
+    let kernel = td.kernel();
+    let vnet = td.curvnet();
+    let _wlock = kernel.ifnet_sx.xlock(td);
+    ifp.touch();
+    let name = ifp.name();
+    {
+        let mut names = vnet.names.lock();
+        if rule == NameRule::Unique && names.is_linked(&name) {
+            vnet.name_clashes.fetch_add(1, Ordering::Relaxed);
+        }
+        names.link(&name, ifp, td.id());
+    }
+    vnet.ifnets.insert_tail(ifp);
+    vnet.ifcnt.fetch_add(1, Ordering::AcqRel);
+}
+
+/// `if_unlink_ifnet`: takes an interface off the current vnet's list; whether it was on it. With `vmove` it stays
+/// alive; otherwise it is marked `IFF_DYING` in the same critical section. Under the detach lock. Takes `ifnet_sx`.
+pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmove: bool) -> bool {
+    let kernel = td.kernel();
+    let vnet = td.curvnet();
+    let _wlock = kernel.ifnet_sx.xlock(td);
+    let found = vnet.ifnets.remove(ifp);
+    if found {
+        vnet.names.lock().unlink(&ifp.name(), ifp);
+        if !vmove {
+            ifp.set_flags(IfFlags::DYING);
+        }
+    }
+    if found || td.hazard(Hazard::IfcntDrift) {
+        // `fetch_update` and not `fetch_sub`: with the hazard open the count may fall below what it counts.
+        let _ = vnet.ifcnt.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| Some(count.wrapping_sub(1)));
+    }
+    found
+}
+
+/// `ifunit`: the interface of this name in the current vnet, the earliest linked if there are several.
+///
+/// The pointer is bare: the interface may be detached and freed at any time after.
+pub fn ifunit<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<Ifp<P>> {
+    td.preempt();
+    td.curvnet().names.lock().find(name, |_| true)
+}
+
+/// `ifunit_ref`: the same, with a reference; an interface that is dying is not found.
+pub fn ifunit_ref<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<IfnetRef<P>> {
+    td.preempt();
+    let ifp = td.curvnet().names.lock().find(name, |ifp| !ifp.is_dying())?;
+    if_try_ref(&ifp)
+}
+
+/// `if_foreach`: calls `each` for every interface of the current vnet, in the order of attach, until it returns an error.
+///
+/// # Locks
+/// None; inside an epoch section, so that `each` may not sleep.
+///
+/// # Errors
+/// The first error of `each`.
+pub fn if_foreach<P: Platform>(
+    td: &Thread<'_, P>,
+    mut each: impl FnMut(&IfPtr<'_, P>) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let vnet = td.curvnet();
+    let section = td.net_epoch_enter();
+    vnet.ifnets.iter(&section).try_for_each(|ifp| each(&ifp))
+}
+
+/// Whether an interface is on the list of a vnet.
+pub(crate) fn is_linked<P: Platform>(vnet: &Vnet<P>, ifp: &Ifnet<P>) -> bool {
+    vnet.ifnets.contains(ifp)
+}

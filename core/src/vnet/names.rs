@@ -1,0 +1,164 @@
+//! The names of a vnet's interfaces, so that lookup by name does not walk the list.
+//!
+//! FreeBSD walks `V_ifnet` and takes the first match. Two interfaces of one name can exist there (a plain attach, a
+//! reclaim and the return from a dying vnet do not look), so each entry carries the order of linking and a lookup
+//! takes the earliest.
+//!
+//! # Reservations
+//!
+//! A name that is about to be linked (by a move, a create) is put into the table first, marked with the thread that
+//! reserved it: nobody can take it in between, and the linking only turns the entry live.
+//!
+//! # Places
+//!
+//! Linking needs no memory, because whoever links has *held a place* before: at all times the table has room for as many
+//! more entries as places are held. An attach holds one while it is under way. An interface that is away from home holds
+//! one there until it returns, and every interface that is not at home in the default vnet holds one in that.
+
+
+use crate::ifnet::{IfName, Ifp};
+use crate::mem::{NoMem, TryTable, hash_str};
+use crate::platform::{Platform, ThreadId};
+
+/// Where an entry stands.
+enum State<P: Platform> {
+    /// On the list, in this order among all that were linked.
+    Live { ifp: Ifp<P>, order: usize },
+    /// Somebody is about to link an interface of this name.
+    Reserved { by: ThreadId },
+}
+
+struct Entry<P: Platform> {
+    name: IfName,
+    state: State<P>,
+}
+
+/// The names of one vnet.
+pub(crate) struct NameTable<P: Platform> {
+    table: TryTable<Entry<P>, P::Allocator>,
+    next: usize,
+    held: usize,
+}
+
+impl<P: Platform> Entry<P> {
+    fn is_reserved_by(&self, thread: ThreadId) -> bool {
+        matches!(self.state, State::Reserved { by } if by == thread)
+    }
+}
+
+fn rehash<P: Platform>(entry: &Entry<P>) -> u64 {
+    hash_str(&entry.name)
+}
+
+impl<P: Platform> NameTable<P> {
+    pub(crate) fn new(allocator: P::Allocator) -> Self {
+        Self { table: TryTable::new_in(allocator), next: 0, held: 0 }
+    }
+
+    /// Makes room for one more entry beside the places held.
+    fn make_room(&mut self) -> Result<(), NoMem> {
+        self.table.try_reserve(self.held + 1, rehash)
+    }
+
+    /// Holds a place.
+    pub(crate) fn hold(&mut self) -> Result<(), NoMem> {
+        self.make_room()?;
+        self.held += 1;
+        Ok(())
+    }
+
+    /// Gives a place up.
+    pub(crate) fn release(&mut self) {
+        debug_assert!(self.held > 0, "a place is released that nobody held");
+        self.held = self.held.saturating_sub(1);
+    }
+
+    /// The earliest linked interface of this name that satisfies `wanted`.
+    pub(crate) fn find(&self, name: &str, wanted: impl Fn(&Ifp<P>) -> bool) -> Option<Ifp<P>> {
+        self.live(name).filter(|(ifp, _)| wanted(ifp)).min_by_key(|(_, order)| *order).map(|(ifp, _)| ifp.clone())
+    }
+
+    fn live<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Ifp<P>, usize)> {
+        self.entries(name).filter_map(|entry| match &entry.state {
+            State::Live { ifp, order } => Some((ifp, *order)),
+            State::Reserved { .. } => None,
+        })
+    }
+
+    fn entries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Entry<P>> {
+        self.table.iter_hash(hash_str(name)).filter(move |entry| *entry.name == *name)
+    }
+
+    /// Whether the name is in use or reserved.
+    pub(crate) fn is_taken(&self, name: &str) -> bool {
+        self.entries(name).next().is_some()
+    }
+
+    /// Whether an interface of this name is on the list.
+    pub(crate) fn is_linked(&self, name: &str) -> bool {
+        self.live(name).next().is_some()
+    }
+
+    /// Takes a name that is free, for thread `by` to link soon. `Ok(false)` if it is taken.
+    pub(crate) fn reserve(&mut self, name: &IfName, by: ThreadId) -> Result<bool, NoMem> {
+        if self.is_taken(name) {
+            return Ok(false);
+        }
+        self.make_room()?;
+        self.insert(Entry { name: name.clone(), state: State::Reserved { by } });
+        Ok(true)
+    }
+
+    /// Gives a reservation of `by` up, if there is one.
+    pub(crate) fn unreserve(&mut self, name: &IfName, by: ThreadId) -> bool {
+        let mine = |entry: &Entry<P>| entry.name == *name && entry.is_reserved_by(by);
+        self.table.remove(hash_str(name), mine).is_some()
+    }
+
+    /// Whether `by` has reserved the name.
+    pub(crate) fn is_reserved_by(&self, name: &str, by: ThreadId) -> bool {
+        self.entries(name).any(|entry| entry.is_reserved_by(by))
+    }
+
+    /// Puts a linked interface in, in the place that the caller held; a reservation of `by` turns live.
+    pub(crate) fn link(&mut self, name: &IfName, ifp: &Ifp<P>, by: ThreadId) {
+        let state = State::Live { ifp: ifp.clone(), order: self.next };
+        self.next += 1;
+        self.release();
+        let reserved = |entry: &Entry<P>| entry.name == *name && entry.is_reserved_by(by);
+        match self.table.find_mut(hash_str(name), reserved) {
+            Some(entry) => entry.state = state,
+            None => self.insert(Entry { name: name.clone(), state }),
+        }
+    }
+
+    /// Takes an interface out that leaves the list.
+    pub(crate) fn unlink(&mut self, name: &IfName, ifp: &Ifp<P>) -> bool {
+        self.table.remove(hash_str(name), is_live(name, ifp)).is_some()
+    }
+
+    /// Changes the name of a linked interface, in its place of the order. `Ok(false)` if the new one is taken.
+    pub(crate) fn rename(&mut self, old: &IfName, new: &IfName, ifp: &Ifp<P>) -> Result<bool, NoMem> {
+        if self.is_taken(new) {
+            return Ok(false);
+        }
+        self.make_room()?;
+        if let Some(entry) = self.table.remove(hash_str(old), is_live(old, ifp)) {
+            self.insert(Entry { name: new.clone(), ..entry });
+        }
+        Ok(true)
+    }
+
+    fn insert(&mut self, entry: Entry<P>) {
+        self.table.insert_reserved(rehash(&entry), entry, rehash);
+    }
+
+    /// The number of linked interfaces in the table.
+    pub(crate) fn linked(&self) -> usize {
+        self.table.iter().filter(|entry| matches!(entry.state, State::Live { .. })).count()
+    }
+}
+
+fn is_live<P: Platform>(name: &IfName, ifp: &Ifp<P>) -> impl Fn(&Entry<P>) -> bool {
+    move |entry| entry.name == *name && matches!(&entry.state, State::Live { ifp: it, .. } if it.ptr_eq(ifp))
+}
