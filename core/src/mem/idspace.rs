@@ -17,7 +17,7 @@ const BITS: u32 = u64::BITS;
 ///
 /// * A bit of level 0 is set if and only if its number is taken.
 /// * A bit of a higher level is set if and only if the word below that it stands for is there and is full.
-/// * Level `n + 1` has a bit for each word of level `n`. Words that are not there count as empty.
+/// * Words that are not there count as empty.
 #[derive(Debug)]
 pub struct IdSpace<A: Allocator> {
     levels: [TryVec<u64, A>; LEVELS],
@@ -70,24 +70,26 @@ impl<A: Allocator> IdSpace<A> {
         if self.is_taken(id) {
             return Ok(false);
         }
+        // First all the room that may fail, then the changes. A level is needed only where a word below becomes full.
         let mut at = id;
         for level in &mut self.levels {
-            let (index, _) = place(at);
-            let missing = (index + 1).saturating_sub(level.len());
-            level.try_reserve(missing)?;
+            let (index, bit) = place(at);
+            level.try_reserve((index + 1).saturating_sub(level.len()))?;
+            if level.get(index).copied().unwrap_or(0) | bit != u64::MAX {
+                break;
+            }
             at = index as u32;
         }
         let mut at = id;
-        let mut full = true;
         for level in &mut self.levels {
             let (index, bit) = place(at);
             while level.len() <= index {
                 // INVARIANT: the new words are empty, and the bits above that stand for them are clear or not there.
                 level.try_push(0)?;
             }
-            if full {
-                level[index] |= bit;
-                full = level[index] == u64::MAX;
+            level[index] |= bit;
+            if level[index] != u64::MAX {
+                break;
             }
             at = index as u32;
         }
@@ -125,5 +127,93 @@ impl<A: Allocator> IdSpace<A> {
     pub fn highest(&self) -> Option<u32> {
         let index = self.levels[0].iter().rposition(|word| *word != 0)?;
         Some(index as u32 * BITS + (BITS - 1 - self.levels[0][index].leading_zeros()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::testing::{Arena, Random};
+
+    #[test]
+    fn lowest_first_and_limit() {
+        let arena = Arena::default();
+        let mut ids = IdSpace::new(arena.clone());
+        assert_eq!(ids.highest(), None);
+        for id in 0..200 {
+            assert_eq!(ids.alloc_lowest(200), Ok(Some(id)));
+        }
+        assert_eq!(ids.alloc_lowest(200), Ok(None));
+        assert!(ids.give(63) && ids.give(64) && !ids.give(64));
+        assert_eq!(ids.take(64), Ok(true));
+        assert_eq!(ids.take(64), Ok(false));
+        assert_eq!(ids.alloc_lowest(200), Ok(Some(63)));
+        assert_eq!(ids.highest(), Some(199));
+        drop(ids);
+        assert_eq!(arena.live(), 0);
+    }
+
+    #[test]
+    fn levels_carry() {
+        let mut ids = IdSpace::new(Arena::default());
+        let n = if cfg!(miri) { 64 * 3 } else { 64 * 64 * 3 };
+        for id in 0..n {
+            assert_eq!(ids.alloc_lowest(u32::MAX), Ok(Some(id)));
+        }
+        assert!(ids.give(n / 2));
+        assert_eq!(ids.lowest_free(), Some(n / 2));
+        assert_eq!(ids.alloc_lowest(u32::MAX), Ok(Some(n / 2)));
+        assert_eq!(ids.lowest_free(), Some(n));
+    }
+
+    #[test]
+    fn a_number_far_out() {
+        let mut ids = IdSpace::new(Arena::default());
+        assert_eq!(ids.take(100_000), Ok(true));
+        assert_eq!(ids.highest(), Some(100_000));
+        assert_eq!(ids.alloc_lowest(10), Ok(Some(0)));
+        assert!(ids.is_taken(100_000) && !ids.is_taken(99_999) && !ids.is_taken(u32::MAX));
+    }
+
+    #[test]
+    fn no_memory_changes_nothing() {
+        let arena = Arena::default();
+        let mut ids = IdSpace::new(arena.clone());
+        for id in 0..64 {
+            arena.fail_after(0);
+            let failed = ids.alloc_lowest(1000);
+            arena.fail_never();
+            if failed.is_err() {
+                assert!(!ids.is_taken(id));
+                assert_eq!(ids.alloc_lowest(1000), Ok(Some(id)));
+            } else {
+                assert_eq!(failed, Ok(Some(id)));
+            }
+        }
+        assert_eq!(ids.lowest_free(), Some(64));
+    }
+
+    #[test]
+    fn agrees_with_a_set() {
+        let mut ids = IdSpace::new(Arena::default());
+        let mut model = BTreeSet::new();
+        let mut random = Random(7);
+        for _ in 0..if cfg!(miri) { 300 } else { 20_000 } {
+            let id = random.below(500) as u32;
+            match random.below(3) {
+                0 => assert_eq!(ids.take(id), Ok(model.insert(id))),
+                1 => assert_eq!(ids.give(id), model.remove(&id)),
+                _ => {
+                    let lowest = (0..).find(|id| !model.contains(id)).expect("endless");
+                    assert_eq!(ids.alloc_lowest(u32::MAX), Ok(Some(lowest)));
+                    model.insert(lowest);
+                }
+            }
+            assert_eq!(ids.highest(), model.last().copied());
+        }
     }
 }

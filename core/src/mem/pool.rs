@@ -152,3 +152,84 @@ unsafe impl Allocator for PoolRef {
         unsafe { self.0.pool.lock().give(piece, class) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::mem::TryVec;
+    use crate::testing::Random;
+
+    fn pool(size: usize) -> &'static FixedPool {
+        let memory = Box::leak(std::vec![MaybeUninit::uninit(); size].into_boxed_slice());
+        Box::leak(Box::new(FixedPool::new(memory)))
+    }
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).expect("a layout")
+    }
+
+    #[test]
+    fn pieces_are_aligned_disjoint_and_reused() {
+        let pool = pool(1 << 16);
+        let at = pool.by_ref();
+        let mut random = Random(5);
+        let mut out: Vec<(NonNull<u8>, Layout, u8)> = Vec::new();
+        for n in 0..if cfg!(miri) { 150 } else { 5000 } {
+            if random.below(2) == 0 {
+                let layout = layout(random.below(100), 1 << random.below(8));
+                let Ok(piece) = at.allocate(layout) else { continue };
+                assert_eq!(piece.cast::<u8>().addr().get() % layout.align(), 0);
+                // SAFETY: the piece has `layout.size()` bytes.
+                unsafe { piece.cast::<u8>().write_bytes(n as u8, layout.size()) };
+                out.push((piece.cast(), layout, n as u8));
+            } else if !out.is_empty() {
+                let (piece, layout, mark) = out.swap_remove(random.below(out.len()));
+                for byte in 0..layout.size() {
+                    // SAFETY: the piece has `layout.size()` bytes, and all were written.
+                    assert_eq!(unsafe { piece.add(byte).read() }, mark, "overwritten by another piece");
+                }
+                // SAFETY: it was allocated with this layout.
+                unsafe { at.deallocate(piece, layout) };
+            }
+        }
+        for (piece, layout, _) in out {
+            // SAFETY: it was allocated with this layout.
+            unsafe { at.deallocate(piece, layout) };
+        }
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn last_freed_first_and_exhaustion() {
+        let pool = pool(256);
+        assert_eq!(pool.capacity(), 256);
+        let at = pool.by_ref();
+        let mut pieces = Vec::new();
+        while let Ok(piece) = at.allocate(layout(60, 4)) {
+            pieces.push(piece);
+        }
+        assert!((3..=4).contains(&pieces.len()));
+        assert_eq!(pool.in_use(), pieces.len() * 64);
+        assert!(at.allocate(layout(usize::MAX / 4, 1)).is_err());
+        let last = pieces.pop().expect("a piece");
+        // SAFETY: it was allocated with a layout of the same class.
+        unsafe { at.deallocate(last.cast(), layout(60, 4)) };
+        assert_eq!(at.allocate(layout(33, 1)).expect("memory").cast::<u8>(), last.cast());
+    }
+
+    #[test]
+    fn a_vector_lives_in_a_pool() {
+        let pool = pool(4096);
+        let mut vec = TryVec::new(pool.by_ref());
+        let pushed = (0_u64..).take_while(|n| vec.try_push(*n).is_ok()).count();
+        assert!((64..512).contains(&pushed));
+        assert!(vec.iter().copied().eq(0..pushed as u64));
+        drop(vec);
+        assert_eq!(pool.in_use(), 0);
+    }
+}

@@ -186,3 +186,78 @@ fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::testing::{Arena, Random};
+
+    #[test]
+    fn agrees_with_a_map() {
+        let arena = Arena::default();
+        let mut table = TryTable::new(arena.clone());
+        let mut model = BTreeMap::new();
+        let mut random = Random(11);
+        for n in 0..if cfg!(miri) { 300 } else { 20_000 } {
+            let key = random.below(200) as u64;
+            // Few hashes, so that runs are long, overlap, and go round the end.
+            let hash = key % 13 * 37;
+            if random.below(2) == 0 {
+                table.try_reserve(1).expect("memory");
+                if model.insert(key, n).is_none() {
+                    table.insert_reserved(hash, (key, n));
+                } else {
+                    table.find_mut(hash, |(found, _)| *found == key).expect("it is in").1 = n;
+                }
+            } else {
+                assert_eq!(table.remove(hash, |(found, _)| *found == key), model.remove_entry(&key));
+            }
+            assert_eq!(table.len(), model.len());
+            let key = random.below(200) as u64;
+            let found = table.find(key % 13 * 37, |(found, _)| *found == key);
+            assert_eq!(found.map(|(_, n)| n), model.get(&key));
+        }
+        assert_eq!(table.iter_hash(37).count(), model.keys().filter(|key| *key % 13 == 1).count());
+        assert_eq!(table.iter().count(), model.len());
+        drop(table);
+        assert_eq!(arena.live(), 0);
+    }
+
+    #[test]
+    fn a_reservation_is_kept_and_a_failed_one_changes_nothing() {
+        let arena = Arena::default();
+        let mut table = TryTable::new(arena.clone());
+        table.try_reserve(7).expect("memory");
+        arena.fail_after(0);
+        for n in 0..table.capacity() as u64 {
+            table.insert_reserved(hash_u64(n), n);
+        }
+        assert_eq!(table.try_reserve(1), Err(NoMem));
+        assert_eq!(table.find(hash_u64(3), |n| *n == 3), Some(&3));
+        assert_eq!(table.find(hash_u64(99), |_| true), None);
+        assert_eq!(table.remove(hash_u64(3), |n| *n == 3), Some(3));
+        table.insert_reserved(1, 1);
+    }
+
+    #[test]
+    #[should_panic = "without a reservation"]
+    fn insertion_without_a_reservation() {
+        TryTable::new(Arena::default()).insert_reserved(0, 0);
+    }
+
+    #[test]
+    fn hashes_are_repeatable_and_spread() {
+        // The values are part of what a replay relies on.
+        assert_eq!(hash_str("lo0"), hash_str("lo0"));
+        let mut seen = [0; 64];
+        for n in 0..640 {
+            seen[hash_str(&std::format!("epair{n}a")) as usize % 64] += 1;
+        }
+        assert!(seen.iter().all(|n| (1..30).contains(n)), "{seen:?}");
+        assert_ne!(hash_u64(0) % 64, hash_u64(64) % 64);
+    }
+}
