@@ -4,7 +4,7 @@ extern crate std;
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar};
 
 use allocator_api2::alloc::{AllocError, Allocator};

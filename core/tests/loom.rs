@@ -2,7 +2,7 @@
 //!
 //! `RUSTFLAGS="--cfg ifnet_loom" cargo test -p ifnet --release --test loom`
 //!
-//! Bound: at most two preemptions in an execution (`LOOM_MAX_PREEMPTIONS`, if it is set, takes the place of that), two
+//! Bound: at most three preemptions in an execution (`LOOM_MAX_PREEMPTIONS`, if it is set, takes the place of that), two
 //! or three threads, one or two sections each. What needs more switches than that to fail is not found here.
 //!
 //! Each value carries a [`Mark`], a cell of loom's: dropping the value writes it and looking at the value reads it. A
@@ -205,7 +205,7 @@ impl World {
 
 fn model(f: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
     builder.check(f);
 }
 

@@ -481,7 +481,7 @@ mod tests {
     #[test]
     fn callbacks_are_called_in_order_and_may_queue_more() {
         struct Chain {
-            inner: Option<Shared<Chain, Host>>,
+            inner: Option<Shared<Self, Host>>,
             name: u32,
             log: Arc<std::sync::Mutex<Vec<u32>>>,
         }
@@ -508,6 +508,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a panic in a destructor leaks")]
     fn a_panicking_callback_loses_no_other() {
         struct Bomb(bool);
         impl Drop for Bomb {

@@ -165,8 +165,12 @@ mod tests {
     use crate::testing::Random;
 
     fn pool(size: usize) -> &'static FixedPool {
+        // Kept reachable, so that a leak checker does not mind them.
+        static POOLS: std::sync::Mutex<Vec<&'static FixedPool>> = std::sync::Mutex::new(Vec::new());
         let memory = Box::leak(std::vec![MaybeUninit::uninit(); size].into_boxed_slice());
-        Box::leak(Box::new(FixedPool::new(memory)))
+        let pool: &'static FixedPool = Box::leak(Box::new(FixedPool::new(memory)));
+        POOLS.lock().expect("not poisoned").push(pool);
+        pool
     }
 
     fn layout(size: usize, align: usize) -> Layout {

@@ -156,6 +156,7 @@ mod tests {
 
     #[test]
     #[should_panic = "object of another epoch domain"]
+    #[cfg_attr(miri, ignore = "the panic leaves a callback queued")]
     fn an_object_of_another_domain_is_refused() {
         let (_, one) = domain();
         let (_, two) = domain();

@@ -373,7 +373,7 @@ mod tests {
 
     struct Node {
         name: usize,
-        link: Link<Node, Host>,
+        link: Link<Self, Host>,
     }
 
     impl Linked<Host, Active> for Node {
@@ -433,6 +433,8 @@ mod tests {
         assert!(list.next(&nodes[1], &section).is_none(), "it is on another list");
         assert_eq!(walk.map(|node| node.name).collect::<Vec<_>>(), [3, 4]);
         assert_eq!(list.first(&section).map(|node| node.name), Some(3));
+        drop((section, list, other, nodes));
+        domain.drain_callbacks(&reader);
     }
 
     #[test]
@@ -445,6 +447,7 @@ mod tests {
         assert!(list.remove(&one) && list.remove(&two));
         drop(two);
         assert_eq!(domain.pending(), 1, "the removed element holds its old successor");
+        drop((one, list));
         domain.drain_callbacks(&reader);
     }
 
@@ -482,6 +485,8 @@ mod tests {
             }
         }
         assert_eq!(host.arena().total(), before, "a list allocated");
+        drop((lists, nodes));
+        domain.drain_callbacks(&reader);
     }
 
     #[test]
@@ -526,5 +531,7 @@ mod tests {
                 }
             });
         });
+        drop((lists, nodes));
+        while domain.poll() {}
     }
 }
