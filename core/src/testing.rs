@@ -1,2 +1,166 @@
-//! A host for the unit tests of the core: threads of `std`, short locks that block, memory that is counted and can be
-//! made to run out.
+//! A host for the unit tests of the core: threads and locks of `std`, and memory that is counted and can run out.
+
+extern crate std;
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar};
+
+use allocator_api2::alloc::{AllocError, Allocator};
+
+use crate::epoch::DomainRef;
+use crate::platform::{Channel, Mutex, Platform};
+
+/// Memory of `std` that counts the pieces that are out, and fails on demand.
+#[derive(Clone, Default)]
+pub(crate) struct Arena(Arc<Counters>);
+
+#[derive(Default)]
+struct Counters {
+    live: AtomicUsize,
+    total: AtomicUsize,
+    /// One more than the number of allocations that still succeed; zero if none fails.
+    fuse: AtomicUsize,
+}
+
+impl Arena {
+    /// How many pieces are out.
+    pub(crate) fn live(&self) -> usize {
+        self.0.live.load(Ordering::SeqCst)
+    }
+
+    /// How many pieces were ever handed out.
+    pub(crate) fn total(&self) -> usize {
+        self.0.total.load(Ordering::SeqCst)
+    }
+
+    /// Lets `n` more allocations succeed and all after them fail.
+    pub(crate) fn fail_after(&self, n: usize) {
+        self.0.fuse.store(n + 1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn fail_never(&self) {
+        self.0.fuse.store(0, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: every call is passed on to `std`'s allocator with the same layout.
+#[expect(unsafe_code, reason = "an allocator is an unsafe trait")]
+unsafe impl Allocator for Arena {
+    fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        match self.0.fuse.load(Ordering::SeqCst) {
+            0 => {}
+            1 => return Err(AllocError),
+            n => self.0.fuse.store(n - 1, Ordering::SeqCst),
+        }
+        self.0.live.fetch_add(1, Ordering::SeqCst);
+        self.0.total.fetch_add(1, Ordering::SeqCst);
+        if layout.size() == 0 {
+            let dangling = NonNull::new(core::ptr::without_provenance_mut(layout.align())).ok_or(AllocError)?;
+            return Ok(NonNull::slice_from_raw_parts(dangling, 0));
+        }
+        // SAFETY: the size is not zero.
+        let memory = NonNull::new(unsafe { std::alloc::alloc(layout) }).ok_or(AllocError)?;
+        Ok(NonNull::slice_from_raw_parts(memory, layout.size()))
+    }
+
+    unsafe fn deallocate(&self, memory: NonNull<u8>, layout: Layout) {
+        self.0.live.fetch_sub(1, Ordering::SeqCst);
+        if layout.size() != 0 {
+            // SAFETY: the caller's promise.
+            unsafe { std::alloc::dealloc(memory.as_ptr(), layout) };
+        }
+    }
+}
+
+pub(crate) struct StdMutex<T>(std::sync::Mutex<T>);
+
+impl<T: Send> Mutex<T> for StdMutex<T> {
+    type Guard<'a>
+        = std::sync::MutexGuard<'a, T>
+    where
+        Self: 'a;
+
+    fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+
+    fn lock(&self) -> Self::Guard<'_> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The host. It really sleeps, and it relies on being told of the end of sections.
+#[derive(Clone, Default)]
+pub(crate) struct Host(Arc<HostState>);
+
+#[derive(Default)]
+struct HostState {
+    arena: Arena,
+    wakeups: std::sync::Mutex<u64>,
+    woken: Condvar,
+    queued: AtomicUsize,
+}
+
+impl Host {
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.0.arena
+    }
+
+    /// How often the host was told of queued work.
+    pub(crate) fn queued(&self) -> usize {
+        self.0.queued.load(Ordering::SeqCst)
+    }
+}
+
+impl Platform for Host {
+    type Mutex<T: Send> = StdMutex<T>;
+    type Allocator = Arena;
+    type Buffer = ();
+
+    const ANNOUNCES_SECTIONS: bool = true;
+
+    fn allocator(&self) -> Arena {
+        self.0.arena.clone()
+    }
+
+    fn sleep(&self, _: Channel, ready: &mut dyn FnMut() -> bool) {
+        loop {
+            let seen = *self.0.wakeups.lock().expect("not poisoned");
+            if ready() {
+                return;
+            }
+            let guard = self.0.wakeups.lock().expect("not poisoned");
+            drop(self.0.woken.wait_while(guard, |now| *now == seen).expect("not poisoned"));
+        }
+    }
+
+    fn wakeup(&self, _: Channel) {
+        *self.0.wakeups.lock().expect("not poisoned") += 1;
+        self.0.woken.notify_all();
+    }
+
+    fn work_queued(&self) {
+        self.0.queued.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A host and a domain of it for eight readers.
+pub(crate) fn domain() -> (Host, DomainRef<Host>) {
+    let host = Host::default();
+    let domain = DomainRef::try_new(host.clone(), 8).expect("memory");
+    (host, domain)
+}
+
+/// Repeatable pseudo-random numbers (Marsaglia's xorshift).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit
+    }
+}

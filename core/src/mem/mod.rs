@@ -18,18 +18,26 @@
 
 pub(crate) mod raw;
 
+mod idspace;
+mod pool;
 mod published;
 mod refcount;
 mod shared;
+mod table;
+mod tailq;
 mod vec;
 
 use core::fmt;
 
 use crate::errno::Errno;
 
+pub use idspace::IdSpace;
+pub use pool::{FixedPool, PoolRef};
 pub use published::Published;
 pub use refcount::{Refcount, Underflow};
 pub use shared::{AnyShared, Borrowed, Shared};
+pub use table::{TryTable, hash_str, hash_u64};
+pub use tailq::{Iter, Link, Linked, TailQ};
 pub use vec::TryVec;
 
 /// There is not enough memory: `ENOMEM`. Whatever was asked for has not happened.

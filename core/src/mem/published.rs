@@ -108,3 +108,110 @@ impl<T, P: Platform> fmt::Debug for Published<T, P> {
         f.debug_tuple("Published").field(&self.slot).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use core::sync::atomic::AtomicUsize;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::epoch::Domain;
+    use crate::testing::domain;
+
+    #[test]
+    fn readers_see_the_old_object_until_they_leave() {
+        let (host, domain) = domain();
+        let reader = Domain::register(&domain).expect("a record");
+        let slot = Published::new(&domain);
+        assert!(slot.is_none());
+        let one = Shared::try_new(&domain, 1).expect("memory");
+        assert!(slot.swap(Some(one.clone())).is_none());
+        assert!(slot.is(&one));
+        drop(one);
+        let section = reader.enter();
+        let seen = slot.load(&section).expect("an object");
+        drop(slot.swap(Some(Shared::try_new(&domain, 2).expect("memory"))));
+        while domain.poll() {}
+        assert_eq!(*seen, 1);
+        assert!(seen.try_share().is_none(), "no handle is left to share");
+        assert_eq!(slot.share(&section).as_deref(), Some(&2));
+        drop(section);
+        drop(slot);
+        domain.drain_callbacks(&reader);
+        drop((reader, domain));
+        assert_eq!(host.arena().live(), 0);
+    }
+
+    #[test]
+    #[should_panic = "epoch section of another domain"]
+    fn a_section_of_another_domain_is_refused() {
+        let (_, one) = domain();
+        let (_, two) = domain();
+        let reader = Domain::register(&two).expect("a record");
+        let section = reader.enter();
+        let _ = Published::<u8, _>::new(&one).load(&section);
+    }
+
+    #[test]
+    #[should_panic = "object of another epoch domain"]
+    #[cfg_attr(miri, ignore = "the panic leaves a callback queued")]
+    fn an_object_of_another_domain_is_refused() {
+        let (_, one) = domain();
+        let (_, two) = domain();
+        Published::new(&one).swap(Some(Shared::try_new(&two, ()).expect("memory")));
+    }
+
+    /// A value that is never the same twice while alive, and is zero when it is not.
+    struct Live(AtomicUsize, Arc<AtomicUsize>);
+
+    impl Drop for Live {
+        fn drop(&mut self) {
+            self.0.store(0, Ordering::SeqCst);
+            self.1.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn stress() {
+        let rounds = if cfg!(miri) { 12 } else { 4000 };
+        let (host, domain) = domain();
+        let alive = Arc::new(AtomicUsize::new(0));
+        let slot = Published::<Live, _>::new(&domain);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let reader = Domain::register(&domain).expect("a record");
+                    for _ in 0..rounds {
+                        let section = reader.enter();
+                        let kept = slot.share(&section);
+                        if let Some(seen) = slot.load(&section) {
+                            assert_ne!(seen.0.load(Ordering::Relaxed), 0, "seen after the end");
+                        }
+                        drop(section);
+                        assert!(kept.is_none_or(|kept| kept.0.load(Ordering::Relaxed) != 0));
+                    }
+                });
+            }
+            scope.spawn(|| {
+                let reader = Domain::register(&domain).expect("a record");
+                for n in 1..=rounds {
+                    alive.fetch_add(1, Ordering::SeqCst);
+                    let new = Live(AtomicUsize::new(n), alive.clone());
+                    drop(slot.swap(Some(Shared::try_new(&domain, new).expect("memory"))));
+                    match n % 5 {
+                        0 => domain.wait(&reader),
+                        1 => domain.drain_callbacks(&reader),
+                        _ => drop(domain.poll()),
+                    }
+                }
+            });
+        });
+        drop(slot);
+        while domain.poll() {}
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+        drop(domain);
+        assert_eq!(host.arena().live(), 0);
+    }
+}

@@ -53,3 +53,21 @@ impl Refcount {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts() {
+        let count = Refcount::new(1);
+        assert_eq!(count.acquire(), 1);
+        assert!(count.try_acquire());
+        assert_eq!(count.get(), 3);
+        assert_eq!([count.release(), count.release(), count.release()], [Ok(false), Ok(false), Ok(true)]);
+        assert_eq!(count.release(), Err(Underflow));
+        assert!(!count.try_acquire());
+        assert_eq!(count.acquire(), 0);
+        assert!(!Refcount::new(u32::MAX).try_acquire());
+    }
+}

@@ -245,3 +245,75 @@ impl<T: fmt::Debug, A: Allocator> fmt::Debug for TryVec<T, A> {
         f.debug_list().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::sync::Arc;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::testing::{Arena, Random};
+
+    #[test]
+    fn agrees_with_a_vec_and_frees_all() {
+        let arena = Arena::default();
+        let marker = Arc::new(());
+        let mut ours = TryVec::new(arena.clone());
+        let mut model = Vec::new();
+        let mut random = Random(3);
+        for n in 0..if cfg!(miri) { 200 } else { 5000 } {
+            let at = random.below(model.len() + 1);
+            match random.below(7) {
+                0..3 => {
+                    ours.try_push((n, marker.clone())).expect("memory");
+                    model.push(n);
+                }
+                3 => {
+                    ours.try_insert(at, (n, marker.clone())).expect("memory");
+                    model.insert(at, n);
+                }
+                4 if at < model.len() => assert_eq!(ours.remove(at).0, model.remove(at)),
+                5 if at < model.len() => assert_eq!(ours.swap_remove(at).0, model.swap_remove(at)),
+                _ => assert_eq!(ours.pop().map(|(n, _)| n), model.pop()),
+            }
+            assert!(ours.iter().map(|(n, _)| n).eq(&model));
+        }
+        ours.retain(|(n, _)| n % 2 == 0);
+        model.retain(|n| n % 2 == 0);
+        assert!(ours.iter().map(|(n, _)| n).eq(&model));
+        assert_eq!(Arc::strong_count(&marker), 1 + model.len());
+        drop(ours);
+        assert_eq!((Arc::strong_count(&marker), arena.live()), (1, 0));
+    }
+
+    #[test]
+    fn no_memory_changes_nothing() {
+        let arena = Arena::default();
+        let mut vec = TryVec::new(arena.clone());
+        arena.fail_after(1);
+        for n in 0..4 {
+            vec.try_push(n).expect("memory");
+        }
+        assert_eq!(vec.try_push(4), Err(NoMem));
+        assert_eq!(vec.try_reserve(usize::MAX), Err(NoMem));
+        assert_eq!(*vec, [0, 1, 2, 3]);
+        arena.fail_never();
+        vec.try_reserve(10).expect("memory");
+        arena.fail_after(0);
+        for n in 4..14 {
+            vec.try_push(n).expect("it was reserved");
+        }
+    }
+
+    #[test]
+    fn values_without_size() {
+        let arena = Arena::default();
+        let mut vec = TryVec::new(arena.clone());
+        for _ in 0..100 {
+            vec.try_push(()).expect("no memory is needed");
+        }
+        assert_eq!((vec.len(), vec.pop(), arena.total()), (100, Some(()), 0));
+    }
+}

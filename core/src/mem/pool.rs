@@ -1,0 +1,239 @@
+//! An allocator over one piece of memory, for a kernel that has no heap.
+//!
+//! Sizes are rounded up to powers of two. Each size has a list of free pieces, last freed first; what no list has is
+//! cut from the part of the memory that was never used. Pieces are never split or joined: a kernel's interfaces come
+//! and go in the same few sizes, and so the same history of calls always gives the same addresses.
+#![expect(unsafe_code, reason = "is an allocator")]
+
+use core::alloc::Layout;
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use allocator_api2::alloc::{AllocError, Allocator};
+use spin::Mutex;
+
+/// Pieces are at least so large, so that a free one has room for the link to the next.
+const SMALLEST: usize = size_of::<Option<NonNull<Free>>>().next_power_of_two();
+/// One list for each power of two.
+const CLASSES: usize = usize::BITS as usize;
+
+/// A pool of memory that was given once and for all. Allocate from a [`PoolRef`].
+pub struct FixedPool {
+    pool: Mutex<Pool>,
+    capacity: usize,
+}
+
+/// A free piece: the link to the next free one of its size is written into it.
+struct Free {
+    next: Option<NonNull<Self>>,
+}
+
+/// # Invariants
+///
+/// * Bytes from `used` to `end` (relative to `start`) were never handed out.
+/// * A piece on `free[c]` is aligned to and has `1 << c` bytes, is in nobody's hands, and begins with a `Free`.
+struct Pool {
+    start: NonNull<u8>,
+    used: usize,
+    end: usize,
+    in_use: usize,
+    free: [Option<NonNull<Free>>; CLASSES],
+}
+
+// SAFETY: it owns all the memory that its pointers point to, for ever.
+unsafe impl Send for Pool {}
+
+impl FixedPool {
+    /// A pool over `memory`.
+    #[must_use]
+    pub fn new(memory: &'static mut [MaybeUninit<u8>]) -> Self {
+        let capacity = memory.len();
+        let start = NonNull::from(memory).cast();
+        Self { pool: Mutex::new(Pool { start, used: 0, end: capacity, in_use: 0, free: [None; CLASSES] }), capacity }
+    }
+
+    /// The size of the whole memory, in bytes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many bytes are handed out, rounded up as they were.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.pool.lock().in_use
+    }
+
+    /// Gives the pool as an allocator that can be copied about.
+    #[must_use]
+    pub fn by_ref(&'static self) -> PoolRef {
+        PoolRef(self)
+    }
+
+    /// The size class that serves a layout: its pieces are large enough, and aligned to their size.
+    fn class(layout: Layout) -> Result<u32, AllocError> {
+        let size = layout.size().max(layout.align()).max(SMALLEST);
+        Ok(size.checked_next_power_of_two().ok_or(AllocError)?.trailing_zeros())
+    }
+}
+
+impl Pool {
+    fn take(&mut self, class: u32) -> Option<NonNull<u8>> {
+        let size = 1_usize << class;
+        let piece = match self.free[class as usize] {
+            Some(free) => {
+                // SAFETY: a piece on a free list begins with a `Free` and is ours (invariant).
+                self.free[class as usize] = unsafe { free.as_ref().next };
+                free.cast()
+            }
+            None => {
+                let address = self.start.addr().get() + self.used;
+                let padding = address.wrapping_neg() & (size - 1);
+                let begin = self.used.checked_add(padding)?;
+                let after = begin.checked_add(size)?;
+                if after > self.end {
+                    return None;
+                }
+                self.used = after;
+                // SAFETY: `begin + size <= end`: inside the memory that the pool was given.
+                unsafe { self.start.add(begin) }
+            }
+        };
+        self.in_use += size;
+        Some(piece)
+    }
+
+    /// # Safety
+    ///
+    /// `piece` was taken with the same class, and is not used by the caller any more.
+    unsafe fn give(&mut self, piece: NonNull<u8>, class: u32) {
+        let free = piece.cast::<Free>();
+        // SAFETY: the piece is the pool's again, aligned and large enough for a `Free` (`SMALLEST`).
+        unsafe { free.write(Free { next: self.free[class as usize] }) };
+        self.free[class as usize] = Some(free);
+        self.in_use -= 1 << class;
+    }
+}
+
+impl fmt::Debug for FixedPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedPool").field("capacity", &self.capacity).field("in_use", &self.in_use()).finish()
+    }
+}
+
+/// An [`Allocator`] that takes from a [`FixedPool`]: what [`Platform::allocator`](crate::Platform::allocator) returns.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolRef(&'static FixedPool);
+
+impl PoolRef {
+    /// The pool.
+    #[must_use]
+    pub fn pool(self) -> &'static FixedPool {
+        self.0
+    }
+}
+
+// SAFETY:
+// 1. A piece stays valid until it is given back: the memory is `'static`, and pieces overlap no others.
+// 2. Copies are of the same pool, so each may free what another allocated.
+// 3. A piece fits its layout: its size and its alignment are a power of two not smaller than either of the layout's.
+unsafe impl Allocator for PoolRef {
+    fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        let class = FixedPool::class(layout)?;
+        let piece = self.0.pool.lock().take(class).ok_or(AllocError)?;
+        Ok(NonNull::slice_from_raw_parts(piece, layout.size()))
+    }
+
+    unsafe fn deallocate(&self, piece: NonNull<u8>, layout: Layout) {
+        let Ok(class) = FixedPool::class(layout) else { return };
+        // SAFETY: the caller promises that the piece came from this pool with a layout that fits, and the class depends
+        // on the layout only.
+        unsafe { self.0.pool.lock().give(piece, class) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::mem::TryVec;
+    use crate::testing::Random;
+
+    fn pool(size: usize) -> &'static FixedPool {
+        // Kept reachable, so that a leak checker does not mind them.
+        static POOLS: std::sync::Mutex<Vec<&'static FixedPool>> = std::sync::Mutex::new(Vec::new());
+        let memory = Box::leak(std::vec![MaybeUninit::uninit(); size].into_boxed_slice());
+        let pool: &'static FixedPool = Box::leak(Box::new(FixedPool::new(memory)));
+        POOLS.lock().expect("not poisoned").push(pool);
+        pool
+    }
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).expect("a layout")
+    }
+
+    #[test]
+    fn pieces_are_aligned_disjoint_and_reused() {
+        let pool = pool(1 << 16);
+        let at = pool.by_ref();
+        let mut random = Random(5);
+        let mut out: Vec<(NonNull<u8>, Layout, u8)> = Vec::new();
+        for n in 0..if cfg!(miri) { 150 } else { 5000 } {
+            if random.below(2) == 0 {
+                let layout = layout(random.below(100), 1 << random.below(8));
+                let Ok(piece) = at.allocate(layout) else { continue };
+                assert_eq!(piece.cast::<u8>().addr().get() % layout.align(), 0);
+                // SAFETY: the piece has `layout.size()` bytes.
+                unsafe { piece.cast::<u8>().write_bytes(n as u8, layout.size()) };
+                out.push((piece.cast(), layout, n as u8));
+            } else if !out.is_empty() {
+                let (piece, layout, mark) = out.swap_remove(random.below(out.len()));
+                for byte in 0..layout.size() {
+                    // SAFETY: the piece has `layout.size()` bytes, and all were written.
+                    assert_eq!(unsafe { piece.add(byte).read() }, mark, "overwritten by another piece");
+                }
+                // SAFETY: it was allocated with this layout.
+                unsafe { at.deallocate(piece, layout) };
+            }
+        }
+        for (piece, layout, _) in out {
+            // SAFETY: it was allocated with this layout.
+            unsafe { at.deallocate(piece, layout) };
+        }
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn last_freed_first_and_exhaustion() {
+        let pool = pool(256);
+        assert_eq!(pool.capacity(), 256);
+        let at = pool.by_ref();
+        let mut pieces = Vec::new();
+        while let Ok(piece) = at.allocate(layout(60, 4)) {
+            pieces.push(piece);
+        }
+        assert!((3..=4).contains(&pieces.len()));
+        assert_eq!(pool.in_use(), pieces.len() * 64);
+        assert!(at.allocate(layout(usize::MAX / 4, 1)).is_err());
+        let last = pieces.pop().expect("a piece");
+        // SAFETY: it was allocated with a layout of the same class.
+        unsafe { at.deallocate(last.cast(), layout(60, 4)) };
+        assert_eq!(at.allocate(layout(33, 1)).expect("memory").cast::<u8>(), last.cast());
+    }
+
+    #[test]
+    fn a_vector_lives_in_a_pool() {
+        let pool = pool(4096);
+        let mut vec = TryVec::new(pool.by_ref());
+        let pushed = (0_u64..).take_while(|n| vec.try_push(*n).is_ok()).count();
+        assert!((64..512).contains(&pushed));
+        assert!(vec.iter().copied().eq(0..pushed as u64));
+        drop(vec);
+        assert_eq!(pool.in_use(), 0);
+    }
+}
