@@ -124,11 +124,11 @@ impl<P: Platform> Kernel<P> {
         let vnet0 = Shared::try_new(&domain, Vnet::new(&domain, number))?;
         vnets.list.try_push(vnet0.clone()).map_err(|_| NoMem)?;
         Ok(Self {
-            ifnet_sx: Sx::new("ifnet_sx", LockClass::IFNET, true),
-            detach_sx: Sx::new("ifnet_detach_sx", LockClass::IFNET_DETACH, true),
-            sysinit_sx: Sx::new("vnet_sysinit_sxlock", LockClass::VNET_SYSINIT, false),
-            vnet_sx: Sx::new("vnet_sxlock", LockClass::VNET, false),
-            bpf_sx: Sx::new("bpf global lock", LockClass::BPF, false),
+            ifnet_sx: Sx::new("ifnet_sx", LockClass::IFNET_SX, true),
+            detach_sx: Sx::new("ifnet_detach_sx", LockClass::IFNET_DETACH_SX, true),
+            sysinit_sx: Sx::new("vnet_sysinit_sxlock", LockClass::VNET_SYSINIT_SX, false),
+            vnet_sx: Sx::new("vnet_sxlock", LockClass::VNET_SX, false),
+            bpf_sx: Sx::new("bpf global lock", LockClass::BPF_SX, false),
             witness: Witness::new(),
             next_thread: AtomicU32::new(1),
             index: IndexTable::try_new(&domain)?,
@@ -176,8 +176,12 @@ impl<P: Platform> Kernel<P> {
         let reader = DomainRef::register(&self.domain).map_err(|_| Errno::EAGAIN)?;
         let id = self.next_thread.fetch_add(1, Ordering::Relaxed);
         let id = ThreadId(core::num::NonZeroU32::new(id).unwrap_or(core::num::NonZeroU32::MIN));
-        let witness = cfg!(feature = "witness").then_some(&self.witness);
-        let td = Td::new(id, self.domain.platform(), witness);
+        let platform = self.domain.platform();
+        let td = if cfg!(feature = "witness") {
+            Td::with_witness(id, platform, &self.witness)
+        } else {
+            Td::new(id, platform)
+        };
         Ok(Thread::new(self, td, reader, Some(self.vnet0.clone())))
     }
 

@@ -40,7 +40,7 @@ impl<P: Platform> Group<P> {
     }
 }
 
-impl<P: Platform> Linked<ByVnet, P> for Group<P> {
+impl<P: Platform> Linked<P, ByVnet> for Group<P> {
     fn link(&self) -> &Link<Self, P> {
         &self.link
     }
@@ -81,13 +81,13 @@ impl<P: Platform> Membership<P> {
     }
 }
 
-impl<P: Platform> Linked<ByGroup, P> for Membership<P> {
+impl<P: Platform> Linked<P, ByGroup> for Membership<P> {
     fn link(&self) -> &Link<Self, P> {
         &self.in_group
     }
 }
 
-impl<P: Platform> Linked<ByIfnet, P> for Membership<P> {
+impl<P: Platform> Linked<P, ByIfnet> for Membership<P> {
     fn link(&self) -> &Link<Self, P> {
         &self.in_ifnet
     }

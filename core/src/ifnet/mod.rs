@@ -121,19 +121,19 @@ pub(crate) struct FlagCounts {
     pub(crate) allmulti: u32,
 }
 
-impl<P: Platform> Linked<ByVnet, P> for Ifnet<P> {
+impl<P: Platform> Linked<P, ByVnet> for Ifnet<P> {
     fn link(&self) -> &Link<Self, P> {
         &self.in_vnet
     }
 }
 
-impl<P: Platform> Linked<ByCloner, P> for Ifnet<P> {
+impl<P: Platform> Linked<P, ByCloner> for Ifnet<P> {
     fn link(&self) -> &Link<Self, P> {
         &self.in_cloner
     }
 }
 
-impl<P: Platform> Linked<ByTaskq, P> for Ifnet<P> {
+impl<P: Platform> Linked<P, ByTaskq> for Ifnet<P> {
     fn link(&self) -> &Link<Self, P> {
         &self.in_taskq
     }

@@ -29,6 +29,15 @@ use super::alloc::ensure_afdata;
 /// `EINVAL` without a name, `EEXIST` if it is attached, `EBUSY` if the vnet is being destroyed, `ENOMEM`. Then the
 /// interface is as before.
 pub fn if_attach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) -> Result<(), Errno> {
+    attach_with(td, owner, [0; 6])
+}
+
+/// [`if_attach`], with the link-level address that the driver knows.
+pub(super) fn attach_with<P: Platform>(
+    td: &Thread<'_, P>,
+    owner: &IfnetOwner<P>,
+    lladdr: [u8; 6],
+) -> Result<(), Errno> {
     td.assert_can_sleep("if_attach");
     let ifp: &Ifp<P> = owner;
     if ifp.names.lock().xname.is_empty() {
@@ -43,7 +52,7 @@ pub fn if_attach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) -> Resu
     }
     let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
     ensure_afdata(td, ifp)?;
-    let lladdr = IfAddr::alloc(td.domain(), SockAddr::Link([0; 6]), 0)?;
+    let lladdr = IfAddr::alloc(td.domain(), SockAddr::Link(lladdr), 0)?;
     hold_places(td, &vnet, &home)?;
 
     if ifp.home.is_none() {

@@ -30,15 +30,15 @@ use super::purge::{if_purgeaddrs, if_purgemaddrs};
 pub fn if_detach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) {
     td.assert_can_sleep("if_detach");
     let ifp: &Ifp<P> = owner;
-    let ignores_failure = td.hazard(Hazard::UnlinkFailureIgnored);
-    let late_lock = td.hazard(Hazard::DetachLockInternalOnly) || ignores_failure || td.hazard(Hazard::IfcntDrift);
+    let ignores_failure = ignores_failure(td);
+    let late_lock = ignores_failure || td.hazard(Hazard::DetachLockInternalOnly);
     let early = (!late_lock).then(|| td.kernel().detach_sx.xlock(td));
 
     let vnet = ifp.if_vnet(td);
     let _cur = td.curvnet_set(Some(vnet.clone()));
     td.preempt();
     if !if_unlink_ifnet(td, ifp, false) {
-        if ignores_failure || td.hazard(Hazard::IfcntDrift) {
+        if ignores_failure {
             return;
         }
         let name = ifp.name();
@@ -48,6 +48,12 @@ pub fn if_detach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) {
     if_detach_internal(td, ifp, false);
     let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
     release_places_away(td, &vnet, &home);
+}
+
+/// Hazards of the time before D56374, when a failed unlink was no error.
+pub(super) fn ignores_failure<P: Platform>(td: &Thread<'_, P>) -> bool {
+    let silent = [Hazard::UnlinkFailureIgnored, Hazard::IfcntDrift, Hazard::LinkdownUafEpair];
+    silent.into_iter().any(|hazard| td.hazard(hazard))
 }
 
 /// `if_detach_internal`: what detach and a move have in common. The interface is off its list already, the current vnet

@@ -15,13 +15,13 @@
 //! 292993): the vnet pointer of an interface cannot change, and the interface cannot leave its list, while somebody who
 //! holds the lock looks at it.
 
-mod alloc;
+pub(crate) mod alloc;
 mod attach;
 mod detach;
 mod ether;
 mod flags;
-mod link;
-mod multi;
+pub(crate) mod link;
+pub(crate) mod multi;
 mod purge;
 mod rename;
 mod transmit;

@@ -154,8 +154,10 @@ fn move_out<P: Platform>(
         td.platform().panic(format_args!("if_vmove_loan: asked to move {name}, moves {}", ifp.name()));
     }
     hold_for_move(td, ifp, target)?;
-    let found = if_unlink_ifnet(td, ifp, true);
-    debug_assert!(found, "nobody unlinks while the detach lock is held");
+    if !if_unlink_ifnet(td, ifp, true) {
+        release_after_move(td, ifp, target);
+        return Err(Errno::ENODEV);
+    }
     if_vmove(td, ifp, target, rule);
     Ok(moved)
 }
@@ -175,6 +177,17 @@ fn hold_for_move<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, target: &VnetRef
         return Err(error.into());
     }
     Ok(())
+}
+
+/// Undoes [`hold_for_move`].
+fn release_after_move<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, target: &VnetRef<P>) {
+    let (source, home) = (td.curvnet(), ifp.if_home_vnet(td));
+    if home.as_ref().is_some_and(|home| !home.ptr_eq(target)) {
+        target.names.lock().release();
+    }
+    if home.is_some_and(|home| home.ptr_eq(&source)) {
+        source.names.lock().release();
+    }
 }
 
 /// Where a borrowed interface returns to when its vnet dies: its home, or the default vnet if that is gone. It holds a

@@ -70,7 +70,8 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
             vnets.list.remove(at);
         }
     }
-    let unlocked = td.hazard(Hazard::VnetReturnUnlocked) || td.hazard(Hazard::VnetReturnWalksList);
+    let unlocked = [Hazard::VnetReturnUnlocked, Hazard::VnetReturnWalksList, Hazard::LinkdownUafEpair];
+    let unlocked = unlocked.into_iter().any(|hazard| td.hazard(hazard));
     let early = (!unlocked).then(|| kernel.detach_sx.xlock(td));
     vnet_if_return(td, vnet);
     let _detach = early.unwrap_or_else(|| kernel.detach_sx.xlock(td));

@@ -46,10 +46,6 @@ impl<P: Platform> Entry<P> {
     }
 }
 
-fn rehash<P: Platform>(entry: &Entry<P>) -> u64 {
-    hash_str(&entry.name)
-}
-
 impl<P: Platform> NameTable<P> {
     pub(crate) fn new(allocator: P::Allocator) -> Self {
         Self { table: TryTable::new_in(allocator), next: 0, held: 0 }
@@ -57,7 +53,7 @@ impl<P: Platform> NameTable<P> {
 
     /// Makes room for one more entry beside the places held.
     fn make_room(&mut self) -> Result<(), NoMem> {
-        self.table.try_reserve(self.held + 1, rehash)
+        self.table.try_reserve(self.held + 1)
     }
 
     /// Holds a place.
@@ -137,20 +133,17 @@ impl<P: Platform> NameTable<P> {
         self.table.remove(hash_str(name), is_live(name, ifp)).is_some()
     }
 
-    /// Changes the name of a linked interface, in its place of the order. `Ok(false)` if the new one is taken.
-    pub(crate) fn rename(&mut self, old: &IfName, new: &IfName, ifp: &Ifp<P>) -> Result<bool, NoMem> {
-        if self.is_taken(new) {
-            return Ok(false);
+    /// Changes the name of a linked interface to one that `by` has reserved. It keeps its place in the order.
+    pub(crate) fn rename(&mut self, old: &IfName, new: &IfName, ifp: &Ifp<P>, by: ThreadId) {
+        let Some(entry) = self.table.remove(hash_str(old), is_live(old, ifp)) else { return };
+        let reserved = |other: &Entry<P>| other.name == *new && other.is_reserved_by(by);
+        if let Some(slot) = self.table.find_mut(hash_str(new), reserved) {
+            slot.state = entry.state;
         }
-        self.make_room()?;
-        if let Some(entry) = self.table.remove(hash_str(old), is_live(old, ifp)) {
-            self.insert(Entry { name: new.clone(), ..entry });
-        }
-        Ok(true)
     }
 
     fn insert(&mut self, entry: Entry<P>) {
-        self.table.insert_reserved(rehash(&entry), entry, rehash);
+        self.table.insert_reserved(hash_str(&entry.name), entry);
     }
 
     /// The number of linked interfaces in the table.

@@ -1,0 +1,251 @@
+//! Cloners: how software interfaces are made and destroyed by name.
+//!
+//! A driver describes its kind once, in a [`CloneType`]; every vnet has a [`Cloner`] of it, with the units in use and the
+//! interfaces that were made there. An interface stays on the list of the vnet in which it was created, its home,
+//! wherever it is moved.
+
+use core::fmt;
+
+use bitflags::bitflags;
+
+use crate::Errno;
+use crate::event::Event;
+use crate::ifnet::group::{Group, Membership};
+use crate::ifnet::{self, IfName, Ifnet, Ifp};
+use crate::mem::{IdSpace, Link, Linked, Shared, TailQ};
+use crate::platform::{Mutex, Platform};
+use crate::thread::Thread;
+use crate::vnet::Vnet;
+use crate::vnet::group_verbs;
+
+mod create;
+mod destroy;
+
+pub use create::if_clone_create;
+pub(crate) use create::parse_unit;
+pub use destroy::{if_clone_destroy, if_clone_destroyif};
+
+pub(crate) use destroy::destroy_with_flags;
+
+/// The list of a vnet's cloners: `V_if_cloners`.
+pub(crate) enum ByVnet {}
+
+/// `IF_MAXUNIT`: the highest unit that a cloner gives out unless it says otherwise.
+pub const IF_MAXUNIT: u32 = 0x7fff;
+
+bitflags! {
+    /// Flags of a cloner, and of a call to destroy.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct CloneFlags: u32 {
+        /// `IFC_F_AUTOUNIT`: the framework gives out the units.
+        const AUTOUNIT = 0x1;
+        /// `IFC_F_FORCE`: destroy even what may not be destroyed by a user.
+        const FORCE = 0x2;
+    }
+}
+
+/// What a driver's create is asked for.
+pub struct CloneRequest<'a, P: Platform> {
+    /// The cloner of the current vnet.
+    pub cloner: &'a Shared<Cloner<P>, P>,
+    /// The name that was asked for, with its unit if the framework chose one.
+    pub name: &'a IfName,
+    /// The unit, if the framework gave it out.
+    pub unit: Option<u32>,
+}
+
+/// Makes and attaches an interface, in the current vnet; the interface.
+pub type CreateFn<P> = fn(&Thread<'_, P>, &CloneRequest<'_, P>) -> Result<Ifp<P>, Errno>;
+/// Detaches and frees an interface that the framework has taken off the cloner's list. Under the detach lock.
+pub type DestroyFn<P> = fn(&Thread<'_, P>, &Shared<Cloner<P>, P>, &Ifp<P>, CloneFlags) -> Result<(), Errno>;
+
+/// `struct if_clone_addreq`: a kind of interface.
+pub struct CloneType<P: Platform> {
+    /// Name of the kind, and stem of its interfaces' names.
+    pub name: &'static str,
+    /// Flags.
+    pub flags: CloneFlags,
+    /// The highest unit.
+    pub maxunit: u32,
+    /// How many units every vnet has from the start; they cannot be destroyed by a user.
+    pub minifs: u32,
+    /// Makes one.
+    pub create: CreateFn<P>,
+    /// Destroys one.
+    pub destroy: DestroyFn<P>,
+}
+
+impl<P: Platform> CloneType<P> {
+    /// `ifc_simple_match`: the name of the kind, followed by digits only.
+    pub fn matches(&self, name: &str) -> bool {
+        name.strip_prefix(self.name).is_some_and(|unit| unit.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
+impl<P: Platform> fmt::Debug for CloneType<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CloneType({})", self.name)
+    }
+}
+
+/// `struct if_clone`: the cloner of one kind in one vnet.
+pub struct Cloner<P: Platform> {
+    ty: &'static CloneType<P>,
+    name: IfName,
+    units: P::Mutex<IdSpace<P::Allocator>>,
+    /// `ifc_iflist`, written under the detach lock.
+    pub(crate) interfaces: TailQ<Ifnet<P>, P, ifnet::ByCloner>,
+    /// The group of the kind, which exists while it has members.
+    group: Shared<Group<P>, P>,
+    link: Link<Self, P>,
+}
+
+impl<P: Platform> Linked<P, ByVnet> for Cloner<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.link
+    }
+}
+
+impl<P: Platform> Cloner<P> {
+    /// The name of the kind.
+    pub fn name(&self) -> &IfName {
+        &self.name
+    }
+
+    /// `ifc_alloc_unit`: takes a unit, for a driver that gives out its own; the lowest free one if none is asked for.
+    ///
+    /// # Errors
+    /// `ENOSPC` beyond the highest unit or if none is free, `EEXIST` if it is in use, `ENOMEM`.
+    pub fn alloc_unit(&self, unit: Option<u32>) -> Result<u32, Errno> {
+        let mut units = self.units.lock();
+        match unit {
+            None => units.alloc_lowest(self.ty.maxunit)?.ok_or(Errno::ENOSPC),
+            Some(unit) if unit > self.ty.maxunit => Err(Errno::ENOSPC),
+            Some(unit) => {
+                if units.take(unit)? {
+                    Ok(unit)
+                } else {
+                    Err(Errno::EEXIST)
+                }
+            }
+        }
+    }
+
+    /// `ifc_free_unit`.
+    pub fn free_unit(&self, unit: u32) {
+        self.units.lock().give(unit);
+    }
+}
+
+impl<P: Platform> Vnet<P> {
+    /// The cloner of this vnet that satisfies `wanted`, newest first.
+    pub(crate) fn find_cloner(
+        &self,
+        td: &Thread<'_, P>,
+        wanted: impl Fn(&CloneType<P>) -> bool,
+    ) -> Option<Shared<Cloner<P>, P>> {
+        let section = td.net_epoch_enter();
+        self.cloners.iter(&section).find(|cloner| wanted(cloner.ty)).and_then(|cloner| cloner.try_share())
+    }
+}
+
+/// `SIOCIFGCLONERS`: calls `each` with the name of every cloner of the current vnet, newest first.
+pub fn if_clone_list<P: Platform>(td: &Thread<'_, P>, mut each: impl FnMut(&str)) {
+    let vnet = td.curvnet();
+    let section = td.net_epoch_enter();
+    for cloner in vnet.cloners.iter(&section) {
+        each(cloner.get().name());
+    }
+}
+
+/// `if_clone_attach`: gives the current vnet a cloner, and the units that it has from the start.
+///
+/// # Errors
+/// `EEXIST` if it has one of that name, `ENAMETOOLONG`, `ENOMEM`; then nothing is left.
+pub(crate) fn if_clone_attach<P: Platform>(td: &Thread<'_, P>, ty: &'static CloneType<P>) -> Result<(), Errno> {
+    let vnet = td.curvnet();
+    if vnet.find_cloner(td, |other| other.name == ty.name).is_some() {
+        return Err(Errno::EEXIST);
+    }
+    let name = IfName::new(ty.name)?;
+    let cloner = Shared::try_new(
+        td.domain(),
+        Cloner {
+            ty,
+            units: P::Mutex::new(IdSpace::new(td.allocator())),
+            interfaces: TailQ::new(td.domain()),
+            group: Group::alloc(td.domain(), &name)?,
+            link: Link::new(td.domain()),
+            name,
+        },
+    )?;
+    vnet.cloners.insert_head(&cloner);
+    td.kernel().events.invoke(td, &Event::Clone(ty.name));
+    for unit in 0..ty.minifs {
+        let created = IfName::numbered(ty.name, unit, "").map_err(Errno::from);
+        if let Err(errno) = created.and_then(|name| if_clone_create(td, &name)) {
+            if_clone_detach(td, ty.name);
+            return Err(errno);
+        }
+    }
+    Ok(())
+}
+
+/// `if_clone_detach`: takes a cloner away from the current vnet and destroys every interface that it made, wherever
+/// they are now.
+pub(crate) fn if_clone_detach<P: Platform>(td: &Thread<'_, P>, name: &str) {
+    let vnet = td.curvnet();
+    let Some(cloner) = vnet.find_cloner(td, |ty| ty.name == name) else { return };
+    vnet.cloners.remove(&cloner);
+    let _detach = td.kernel().detach_sx.xlock(td);
+    while let Some(ifp) = first(td, &cloner) {
+        if destroy_with_flags(td, &cloner, &ifp, CloneFlags::FORCE).is_err() {
+            // A driver that refuses even now keeps its interface; it is no longer the cloner's.
+            cloner.interfaces.remove(&ifp);
+        }
+    }
+}
+
+fn first<P: Platform>(td: &Thread<'_, P>, cloner: &Cloner<P>) -> Option<Ifp<P>> {
+    let section = td.net_epoch_enter();
+    cloner.interfaces.first(&section).and_then(|ifp| ifp.try_share())
+}
+
+/// `if_clone_addif`: makes an interface the cloner's: it joins the group of the kind and goes on the list. The
+/// membership was allocated before the interface was visible, so that this cannot fail.
+pub(crate) fn if_clone_addif<P: Platform>(
+    td: &Thread<'_, P>,
+    cloner: &Shared<Cloner<P>, P>,
+    ifp: &Ifp<P>,
+    membership: Shared<Membership<P>, P>,
+) {
+    let none = ifp.cloner.lock().replace(cloner.clone());
+    drop(none);
+    let none = ifp.spares.lock().cloner.replace(membership);
+    drop(none);
+    join_group(td, cloner, ifp);
+    cloner.interfaces.insert_head(ifp);
+}
+
+/// Joins the group of a kind with the spare membership.
+fn join_group<P: Platform>(td: &Thread<'_, P>, cloner: &Shared<Cloner<P>, P>, ifp: &Ifp<P>) {
+    let Some(spare) = ({ ifp.spares.lock().cloner.take() }) else { return };
+    let vnet = ifp.if_vnet(td);
+    // A member already is one that joined by hand.
+    if group_verbs::join(td, &vnet, ifp, &cloner.group, &spare).is_err() {
+        let none = ifp.spares.lock().cloner.replace(spare);
+        drop(none);
+    }
+}
+
+/// `if_clone_restoregroup`: after a move, an interface joins the group of its kind again, if the new vnet has a cloner of
+/// that kind.
+pub(crate) fn if_clone_restoregroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    let Some(home) = ({ ifp.cloner.lock().clone() }) else { return };
+    if !home.interfaces.contains(ifp) {
+        return;
+    }
+    if let Some(here) = td.curvnet().find_cloner(td, |ty| ty.name == home.ty.name) {
+        join_group(td, &here, ifp);
+    }
+}

@@ -1,0 +1,14 @@
+//! The built-in drivers: each a cloner and nothing special.
+
+use crate::clone::CloneType;
+use crate::platform::Platform;
+
+mod disc;
+mod epair;
+mod loopback;
+mod simple;
+
+/// The cloners that every kernel has, in the order in which a vnet gets them.
+pub(crate) fn builtin<P: Platform>() -> [&'static CloneType<P>; 3] {
+    [loopback::cloner(), disc::cloner(), epair::cloner()]
+}

@@ -1,0 +1,63 @@
+//! A cloned interface that is one interface and no more: what loopback and disc have in common.
+
+use crate::Errno;
+use crate::clone::CloneRequest;
+use crate::ifnet::{IfFlags, IfOps, IfType, IfnetOwner, Ifp};
+use crate::lifecycle::{alloc::set_names, if_alloc, if_attach, if_detach, if_free};
+use crate::mem::Shared;
+use crate::platform::{Mutex, Platform};
+use crate::thread::Thread;
+
+/// What makes one kind differ from another.
+pub(super) struct Kind<P: Platform> {
+    pub(super) if_type: IfType,
+    pub(super) flags: IfFlags,
+    /// In bytes.
+    pub(super) mtu: u32,
+    pub(super) ops: &'static IfOps<P>,
+}
+
+/// `if_softc`: the driver owns its interface.
+struct Softc<P: Platform> {
+    owner: P::Mutex<Option<IfnetOwner<P>>>,
+}
+
+/// Makes and attaches an interface of this kind.
+pub(super) fn create<P: Platform>(
+    td: &Thread<'_, P>,
+    request: &CloneRequest<'_, P>,
+    kind: &Kind<P>,
+) -> Result<Ifp<P>, Errno> {
+    let softc = Shared::try_new(td.domain(), Softc { owner: P::Mutex::new(None) })?;
+    let owner = if_alloc(td, kind.if_type)?;
+    let ifp: Ifp<P> = owner.clone();
+    let made = set_names(&ifp, request.name, request.cloner.name(), request.unit).and_then(|()| {
+        ifp.init_flags(kind.flags);
+        ifp.set_mtu(kind.mtu);
+        ifp.set_ops(kind.ops);
+        if_attach(td, &owner)
+    });
+    match made {
+        Ok(()) => {
+            let none = softc.owner.lock().replace(owner);
+            drop(none);
+            ifp.set_softc(Some(softc.erase()));
+            Ok(ifp)
+        }
+        Err(errno) => {
+            if_free(td, owner);
+            Err(errno)
+        }
+    }
+}
+
+/// Detaches and frees an interface that [`create`] made.
+pub(super) fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    let softc = ifp.softc();
+    let owner = softc.as_ref().and_then(|softc| softc.downcast::<Softc<P>>()).and_then(|softc| softc.owner.lock().take());
+    if let Some(owner) = owner {
+        if_detach(td, &owner);
+        ifp.set_softc(None);
+        if_free(td, owner);
+    }
+}

@@ -1,0 +1,218 @@
+//! Event handlers: `EVENTHANDLER_INVOKE`, and who is told what by whom.
+//!
+//! Handlers run in the thread of the operation, with the locks that it holds, outside of any epoch section: they may
+//! sleep, and they may destroy *other* interfaces. They run in the order of priority, and of registration among equals.
+//! A handler can be registered or deregistered while the list runs, from within a handler too; deregistration returns
+//! when the handler is not running any more.
+
+use core::fmt;
+
+use crate::Errno;
+use crate::ifnet::{Ifp, LinkState};
+use crate::mem::{Shared, TryVec};
+use crate::platform::{Channel, Mutex, Platform, ThreadId};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::thread::Thread;
+use crate::trace::{IfView, Record};
+
+mod rtsock;
+
+pub(crate) use rtsock::{devctl, log, rt_ifmsg, rtsock_init};
+
+/// What happened. The names in parentheses are those of the event handler lists in FreeBSD.
+#[non_exhaustive]
+pub enum Event<'a, P: Platform> {
+    /// An interface was linked (`ifnet_arrival_event`); also the second half of a rename.
+    Arrival(&'a Ifp<P>),
+    /// An interface is attached and linked (`ifnet_attached_event`).
+    Attached(&'a Ifp<P>),
+    /// An interface leaves its vnet (`ifnet_departure_event`); also the first half of a rename.
+    Departure(&'a Ifp<P>),
+    /// An interface was renamed (`ifnet_rename_event`); the old name.
+    Rename(&'a Ifp<P>, &'a str),
+    /// An interface went up (`ifnet_event`, `IFNET_EVENT_UP`).
+    Up(&'a Ifp<P>),
+    /// An interface is going down (`ifnet_event`, `IFNET_EVENT_DOWN`).
+    Down(&'a Ifp<P>),
+    /// The state of a link changed (`ifnet_link_event`).
+    Link(&'a Ifp<P>, LinkState),
+    /// The link-level address changed (`iflladdr_event`).
+    Lladdr(&'a Ifp<P>),
+    /// An Ethernet driver has attached (`ether_ifattach_event`).
+    EtherIfattach(&'a Ifp<P>),
+    /// A group came into being (`group_attach_event`).
+    GroupAttach(&'a str),
+    /// A group ended (`group_detach_event`).
+    GroupDetach(&'a str),
+    /// The members of a group changed (`group_change_event`).
+    GroupChange(&'a str),
+    /// A cloner was attached to a vnet (`if_clone_event`).
+    Clone(&'a str),
+}
+
+/// A handler: called with the cookie that it was registered with.
+pub type Handler<P> = fn(&Thread<'_, P>, &Event<'_, P>, usize);
+
+/// `EVENTHANDLER_PRI_FIRST`.
+pub const PRI_FIRST: u32 = 0;
+/// `EVENTHANDLER_PRI_ANY`.
+pub const PRI_ANY: u32 = 10_000;
+/// `EVENTHANDLER_PRI_LAST`.
+pub const PRI_LAST: u32 = 20_000;
+
+struct Entry<P: Platform> {
+    function: Handler<P>,
+    cookie: usize,
+    /// Priority, then order of registration.
+    rank: (u32, usize),
+    dead: AtomicBool,
+    /// How many threads are in `function`.
+    running: AtomicUsize,
+    /// The thread that is in it, as far as one is enough to tell: deregistering from within must not wait for itself.
+    runner: P::Mutex<Option<ThreadId>>,
+}
+
+/// `eventhandler_tag`: names a registration.
+pub struct EventTag<P: Platform>(Shared<Entry<P>, P>);
+
+impl<P: Platform> fmt::Debug for EventTag<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EventTag{:?}", self.0.rank)
+    }
+}
+
+/// The handlers of a kernel.
+pub(crate) struct EventHandlers<P: Platform> {
+    list: P::Mutex<HandlerList<P>>,
+}
+
+struct HandlerList<P: Platform> {
+    entries: TryVec<Shared<Entry<P>, P>, P::Allocator>,
+    registered: usize,
+}
+
+impl<P: Platform> EventHandlers<P> {
+    pub(crate) fn new(allocator: P::Allocator) -> Self {
+        Self { list: P::Mutex::new(HandlerList { entries: TryVec::new_in(allocator), registered: 0 }) }
+    }
+
+    /// Calls every handler in order, then the trace.
+    pub(crate) fn invoke(&self, td: &Thread<'_, P>, event: &Event<'_, P>) {
+        let mut last = None;
+        while let Some(entry) = self.after(last) {
+            last = Some(entry.rank);
+            entry.running.fetch_add(1, Ordering::AcqRel);
+            if !entry.dead.load(Ordering::Acquire) {
+                let outer = entry.runner.lock().replace(td.id());
+                (entry.function)(td, event, entry.cookie);
+                *entry.runner.lock() = outer;
+            }
+            entry.running.fetch_sub(1, Ordering::AcqRel);
+            if entry.dead.load(Ordering::Acquire) {
+                td.platform().wakeup(channel(&entry));
+            }
+        }
+        trace(td, event);
+    }
+
+    /// The first handler behind rank `last`.
+    fn after(&self, last: Option<(u32, usize)>) -> Option<Shared<Entry<P>, P>> {
+        let list = self.list.lock();
+        let at = last.map_or(0, |last| list.entries.partition_point(|entry| entry.rank <= last));
+        list.entries.get(at).cloned()
+    }
+}
+
+fn channel<P: Platform>(entry: &Shared<Entry<P>, P>) -> Channel {
+    Channel(entry.addr())
+}
+
+/// `EVENTHANDLER_REGISTER`: `function` is called with `cookie` for every event from now on.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn eventhandler_register<P: Platform>(
+    td: &Thread<'_, P>,
+    function: Handler<P>,
+    cookie: usize,
+    priority: u32,
+) -> Result<EventTag<P>, Errno> {
+    let mut list = td.kernel().events.list.lock();
+    let rank = (priority, list.registered);
+    let entry = Shared::try_new(
+        td.domain(),
+        Entry {
+            function,
+            cookie,
+            rank,
+            dead: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
+            runner: P::Mutex::new(None),
+        },
+    )?;
+    let at = list.entries.partition_point(|other| other.rank <= rank);
+    list.entries.try_insert(at, entry.clone())?;
+    list.registered += 1;
+    Ok(EventTag(entry))
+}
+
+/// `EVENTHANDLER_DEREGISTER`: the handler is not called again, and is not running any more when this returns. Called
+/// from within the handler itself it does not wait.
+///
+/// # Panics
+/// Inside an epoch section.
+pub fn eventhandler_deregister<P: Platform>(td: &Thread<'_, P>, tag: EventTag<P>) {
+    td.assert_can_sleep("eventhandler_deregister");
+    let EventTag(entry) = tag;
+    let removed = {
+        let mut list = td.kernel().events.list.lock();
+        let at = list.entries.iter().position(|other| other.ptr_eq(&entry));
+        at.map(|at| list.entries.remove(at))
+    };
+    drop(removed);
+    entry.dead.store(true, Ordering::Release);
+    if *entry.runner.lock() == Some(td.id()) {
+        return;
+    }
+    td.platform().sleep(channel(&entry), &mut || entry.running.load(Ordering::Acquire) == 0);
+}
+
+/// An interface as the trace shows it. Reads without the shadow check: a report is not a use.
+pub(crate) fn view<P: Platform, R>(td: &Thread<'_, P>, ifp: &Ifp<P>, show: impl FnOnce(IfView<'_>) -> R) -> R {
+    let flags = ifp.raw_flags();
+    let name = ifp.names.lock().xname.clone();
+    show(IfView {
+        name: &name,
+        index: ifp.index(),
+        vnet: td.read(&ifp.vnet).map_or(0, |vnet| vnet.id()),
+        home: td.read(&ifp.home).map(|home| home.id()),
+        up: flags.contains(crate::IfFlags::UP),
+        dying: flags.contains(crate::IfFlags::DYING),
+        renaming: flags.contains(crate::IfFlags::RENAMING),
+    })
+}
+
+fn trace<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
+    let cur = td.cur();
+    let interface = |name: &str, ifp: &Ifp<P>| {
+        view(td, ifp, |ifp| td.trace(&Record::Interface { event: name, ifp, cur }));
+    };
+    let group = |name: &str, group: &str| td.trace(&Record::Group { event: name, group, cur });
+    match *event {
+        Event::Arrival(ifp) => interface("ifnet_arrival_event", ifp),
+        Event::Departure(ifp) => interface("ifnet_departure_event", ifp),
+        Event::Up(ifp) => interface("ifnet_event UP", ifp),
+        Event::Down(ifp) => interface("ifnet_event DOWN", ifp),
+        Event::Link(ifp, LinkState::Up) => interface("ifnet_link_event UP", ifp),
+        Event::Link(ifp, LinkState::Down) => interface("ifnet_link_event DOWN", ifp),
+        Event::Link(ifp, LinkState::Unknown) => interface("ifnet_link_event UNKNOWN", ifp),
+        Event::Lladdr(ifp) => interface("iflladdr_event", ifp),
+        Event::EtherIfattach(ifp) => interface("ether_ifattach_event", ifp),
+        Event::GroupAttach(name) => group("group_attach_event", name),
+        Event::GroupDetach(name) => group("group_detach_event", name),
+        Event::GroupChange(name) => group("group_change_event", name),
+        // Not on the lists of FreeBSD 15.1, whose log the trace equals, or left out of that log.
+        Event::Attached(_) | Event::Rename(..) | Event::Clone(_) => {}
+    }
+}
+

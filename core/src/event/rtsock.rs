@@ -1,0 +1,51 @@
+//! The subscriber that stands for the routing socket and for `devctl`: it turns events into the messages that a host
+//! would send to user space, and hands them to the trace.
+
+use core::fmt;
+
+use crate::Errno;
+use crate::ifnet::Ifp;
+use crate::platform::Platform;
+use crate::thread::Thread;
+use crate::trace::Record;
+
+use super::{Event, PRI_FIRST, eventhandler_register};
+
+/// Longest line of the message buffer that [`log`] makes, in bytes.
+const LINE: usize = 128;
+
+/// Registers the routing socket, first of all handlers.
+pub(crate) fn rtsock_init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
+    eventhandler_register(td, announce, 0, PRI_FIRST).map(drop)
+}
+
+/// `rt_ifannouncemsg`.
+fn announce<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _cookie: usize) {
+    let (what, ifp) = match *event {
+        Event::Arrival(ifp) => ("ARRIVAL", ifp),
+        Event::Departure(ifp) => ("DEPARTURE", ifp),
+        _ => return,
+    };
+    let name = ifp.name();
+    td.trace(&Record::Announce { what, index: ifp.index(), name: &name, cur: td.cur() });
+}
+
+/// `rt_ifmsg`: the flags of an interface have changed.
+pub(crate) fn rt_ifmsg<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    td.trace(&Record::IfInfo { index: ifp.index(), flags: ifp.flags().bits(), cur: td.cur() });
+}
+
+/// `devctl_notify`: a message for devd, which only hears of the default vnet.
+pub(crate) fn devctl<P: Platform>(td: &Thread<'_, P>, system: &str, subsystem: &str, kind: &str, data: &str) {
+    if td.curvnet().ptr_eq(&td.kernel().vnet0) {
+        td.trace(&Record::Devctl { system, subsystem, kind, data });
+    }
+}
+
+/// `log(9)`: a line of the kernel's message buffer, cut at 128 bytes.
+pub(crate) fn log<P: Platform>(td: &Thread<'_, P>, message: fmt::Arguments<'_>) {
+    let mut line: heapless::String<LINE> = heapless::String::new();
+    // Cut, not lost: what fits has been written.
+    let _ = fmt::Write::write_fmt(&mut line, message);
+    td.trace(&Record::Log { message: &line });
+}

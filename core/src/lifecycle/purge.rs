@@ -1,0 +1,107 @@
+//! Addresses: adding and deleting them, the link-level one, and what detach purges.
+
+use crate::Errno;
+use crate::event::Event;
+use crate::hazard::Hazard;
+use crate::ifnet::addr::ifa_free;
+use crate::ifnet::{IfAddr, IfaRef, Ifp, SockAddr};
+use crate::mem::Shared;
+use crate::platform::{Mutex, Platform};
+use crate::thread::Thread;
+
+/// `SIOCAIFADDR`: gives the interface a network address.
+///
+/// # Locks
+/// The interface's address lock.
+///
+/// # Errors
+/// `EEXIST` if it has the address, `ENXIO` for an interface that is dying, `EINVAL` for a link-level address or a prefix
+/// longer than the address, `ENOMEM`.
+pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr, prefix: u8) -> Result<(), Errno> {
+    let longest = match addr {
+        SockAddr::Link(_) => return Err(Errno::EINVAL),
+        SockAddr::Inet(_) => 32,
+        SockAddr::Inet6(_) => 128,
+    };
+    if prefix > longest {
+        return Err(Errno::EINVAL);
+    }
+    let ifa = IfAddr::alloc(td.domain(), addr, prefix)?;
+    let mut addrs = ifp.addrs.lock();
+    // Tested under the lock that detach purges under: what is added is purged.
+    if ifp.is_dying() {
+        return Err(Errno::ENXIO);
+    }
+    if addrs.iter().any(|other| other.addr() == addr) {
+        return Err(Errno::EEXIST);
+    }
+    addrs.try_push(ifa)?;
+    Ok(())
+}
+
+/// `SIOCDIFADDR`: takes a network address away.
+///
+/// # Locks
+/// The interface's address lock.
+///
+/// # Errors
+/// `EADDRNOTAVAIL` if the interface does not have it.
+pub fn if_deladdr<P: Platform>(ifp: &Ifp<P>, addr: SockAddr) -> Result<(), Errno> {
+    let removed = {
+        let mut addrs = ifp.addrs.lock();
+        let at = addrs.iter().position(|other| other.addr() == addr).ok_or(Errno::EADDRNOTAVAIL)?;
+        addrs.remove(at)
+    };
+    ifa_free(removed);
+    Ok(())
+}
+
+/// The link-level address, as a dump of the interface reads it, with a reference that keeps it: `None` once the
+/// interface is detached.
+pub fn if_lladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<SockAddr> {
+    if td.hazard(Hazard::LladdrAfterDetach) {
+        let ifa: Shared<IfAddr<P>, P> = ifp.lladdr.lock().clone()?;
+        td.preempt();
+        return Some(ifa.addr());
+    }
+    let ifa = ifp.lladdr.lock().clone().and_then(IfaRef::try_new)?;
+    td.preempt();
+    Some(ifa.addr())
+}
+
+/// `SIOCSIFLLADDR`: changes the link-level address.
+///
+/// # Events
+/// `iflladdr_event`.
+///
+/// # Errors
+/// `ENXIO` for an interface that has none, `ENOMEM`.
+pub fn if_setlladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, lladdr: [u8; 6]) -> Result<(), Errno> {
+    let fresh = IfAddr::alloc(td.domain(), SockAddr::Link(lladdr), 0)?;
+    let former = {
+        let mut slot = ifp.lladdr.lock();
+        if slot.is_none() || ifp.is_dying() {
+            return Err(Errno::ENXIO);
+        }
+        slot.replace(fresh)
+    };
+    former.map(ifa_free);
+    td.kernel().events.invoke(td, &Event::Lladdr(ifp));
+    Ok(())
+}
+
+/// `if_purgeaddrs`: takes every network address away. The link-level address stays.
+pub(super) fn if_purgeaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    td.preempt();
+    loop {
+        // One at a time: freeing queues a callback and needs the lock released.
+        let Some(ifa) = ({ ifp.addrs.lock().pop() }) else { break };
+        ifa_free(ifa);
+    }
+}
+
+/// `if_purgemaddrs`: ends every multicast membership. The driver is not told.
+pub(super) fn if_purgemaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    td.preempt();
+    ifp.multiaddrs.lock().clear();
+}

@@ -1,0 +1,54 @@
+//! Packets, as far as the life cycle is concerned: who may still be sending while an interface goes away.
+
+use crate::Errno;
+use crate::bpf::bpf_mtap;
+use crate::epoch::Section;
+use crate::ifnet::{IfCounter, Ifnet};
+use crate::platform::Platform;
+use crate::thread::Thread;
+use crate::vnet::ifnet_byindex;
+
+/// `if_transmit`: taps the packet and gives it to the driver, who owns it whatever happens.
+///
+/// # Locks
+/// None; inside an epoch section.
+///
+/// # Errors
+/// The driver's; `ENXIO` from an interface that is dead.
+pub fn if_transmit<P: Platform>(
+    td: &Thread<'_, P>,
+    ifp: &Ifnet<P>,
+    packet: P::Buffer,
+    _section: &Section<'_, P>,
+) -> Result<(), Errno> {
+    bpf_mtap(td, ifp);
+    let sent = (ifp.ops().transmit)(td, ifp, packet);
+    ifp.count(if sent.is_ok() { IfCounter::Opackets } else { IfCounter::Oerrors }, 1);
+    sent
+}
+
+/// `if_input`: a packet came in through the interface.
+///
+/// # Locks
+/// None; inside an epoch section.
+pub fn if_input<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer, _section: &Section<'_, P>) {
+    bpf_mtap(td, ifp);
+    ifp.count(IfCounter::Ipackets, 1);
+    (ifp.ops().input)(td, ifp, packet);
+}
+
+/// The part of `ip6_input` that matters here: a packet was queued with the index of its receiving interface, which is
+/// found again now, and the family's data of that interface is used. Gives how many packets the family has seen there.
+///
+/// # Locks
+/// None; in an epoch section of its own.
+///
+/// # Errors
+/// `ENXIO` if there is no such interface, or no family data on it any more.
+pub fn ip6_input<P: Platform>(td: &Thread<'_, P>, index: u32) -> Result<usize, Errno> {
+    let section = td.net_epoch_enter();
+    let ifp = ifnet_byindex(td, index, &section).ok_or(Errno::ENXIO)?;
+    td.preempt();
+    let afdata = ifp.get().afdata.load(&section).ok_or(Errno::ENXIO)?;
+    Ok(afdata.input())
+}

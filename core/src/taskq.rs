@@ -1,0 +1,136 @@
+//! The task queue: `taskqueue_swi`, with the two tasks that an interface has.
+//!
+//! An interface with pending tasks is on the queue once, through a link of its own, so that queueing needs no memory.
+//! Tasks run in whatever thread asks for them: a worker of the host, or a thread that drains. A drain does not wait for
+//! a worker to come: it runs the interface's tasks itself, and waits only for one that is running elsewhere.
+
+use bitflags::bitflags;
+
+use crate::epoch::DomainRef;
+use crate::ifnet::{ByTaskq, Ifp};
+use crate::lifecycle::{link, multi};
+use crate::mem::{Shared, TailQ};
+use crate::platform::{Channel, Mutex, Platform, ThreadId};
+use crate::sync::atomic::Ordering;
+use crate::thread::Thread;
+
+bitflags! {
+    /// The pending tasks of an interface.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Tasks: usize {
+        /// `if_linktask`.
+        const LINK = 1;
+        /// `if_addmultitask`.
+        const ADDMULTI = 2;
+    }
+}
+
+/// When queued tasks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TaskMode {
+    /// When a worker of the host calls [`Kernel::run_deferred`](crate::Kernel::run_deferred), or somebody drains.
+    #[default]
+    Deferred,
+    /// Before the call that queued them returns, as on one CPU with a preemptive kernel.
+    Immediate,
+}
+
+/// The interface whose tasks a thread is running.
+struct Running<P: Platform> {
+    thread: ThreadId,
+    ifp: Ifp<P>,
+}
+
+/// The queue. One thread runs tasks at a time, as a software interrupt thread does.
+pub(crate) struct TaskQueue<P: Platform> {
+    mode: TaskMode,
+    queue: TailQ<crate::Ifnet<P>, P, ByTaskq>,
+    running: P::Mutex<Option<Running<P>>>,
+}
+
+impl<P: Platform> TaskQueue<P> {
+    pub(crate) fn new(domain: &DomainRef<P>, mode: TaskMode) -> Self {
+        Self { mode, queue: TailQ::new(domain), running: P::Mutex::new(None) }
+    }
+
+    /// `taskqueue_enqueue`: marks a task of the interface as pending.
+    pub(crate) fn enqueue(&self, td: &Thread<'_, P>, ifp: &Ifp<P>, task: Tasks) {
+        {
+            // The lock orders this with `drain`: what is refused here cannot have been seen alive there.
+            let _guard = self.running.lock();
+            if !link::accepts_tasks(td, ifp) {
+                return;
+            }
+            ifp.tasks.fetch_or(task.bits(), Ordering::AcqRel);
+            self.queue.insert_tail(ifp);
+        }
+        td.platform().work_queued();
+        if self.mode == TaskMode::Immediate {
+            self.run(td);
+        }
+    }
+
+    /// Runs pending tasks until there are none; whether there was one. Does nothing if another thread is at it.
+    pub(crate) fn run(&self, td: &Thread<'_, P>) -> bool {
+        let mut ran = false;
+        while let Some((ifp, tasks)) = self.begin(td, None) {
+            run_tasks(td, &ifp, tasks);
+            self.end(td);
+            ran = true;
+        }
+        ran
+    }
+
+    /// `taskqueue_drain`: returns when no task of the interface is pending or running.
+    pub(crate) fn drain(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) {
+        td.preempt();
+        while let Some((ifp, tasks)) = self.begin(td, Some(ifp)) {
+            run_tasks(td, &ifp, tasks);
+            self.end(td);
+        }
+        let busy = || self.running.lock().as_ref().is_some_and(|now| now.ifp.ptr_eq(ifp) && now.thread != td.id());
+        td.platform().sleep(self.channel(), &mut || !busy());
+    }
+
+    /// Takes an interface (the first, or this one) off the queue with its tasks.
+    fn begin(&self, td: &Thread<'_, P>, only: Option<&Ifp<P>>) -> Option<(Ifp<P>, Tasks)> {
+        let mut running = self.running.lock();
+        if running.is_some() {
+            return None;
+        }
+        let ifp = match only {
+            Some(ifp) => ifp.clone(),
+            None => first(td, &self.queue)?,
+        };
+        if !self.queue.remove(&ifp) {
+            return None;
+        }
+        let tasks = Tasks::from_bits_truncate(ifp.tasks.swap(0, Ordering::AcqRel));
+        *running = Some(Running { thread: td.id(), ifp: ifp.clone() });
+        Some((ifp, tasks))
+    }
+
+    fn end(&self, td: &Thread<'_, P>) {
+        let done = self.running.lock().take();
+        drop(done);
+        td.platform().wakeup(self.channel());
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::of(&self.running)
+    }
+}
+
+fn first<P: Platform>(td: &Thread<'_, P>, queue: &TailQ<crate::Ifnet<P>, P, ByTaskq>) -> Option<Ifp<P>> {
+    let section = td.net_epoch_enter();
+    queue.first(&section).and_then(crate::ifnet::IfPtr::try_share)
+}
+
+fn run_tasks<P: Platform>(td: &Thread<'_, P>, ifp: &Shared<crate::Ifnet<P>, P>, tasks: Tasks) {
+    if tasks.contains(Tasks::LINK) {
+        link::do_link_state_change(td, ifp);
+    }
+    if tasks.contains(Tasks::ADDMULTI) {
+        multi::do_addmulti(td, ifp);
+    }
+}
