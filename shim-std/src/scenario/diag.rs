@@ -205,7 +205,7 @@ error: unknown command `ifconifg`
         }
         let long = Source::new("t", "x".repeat(100_000));
         let all = Diagnostics::new(long, vec![Diagnostic::new(Span::new(70_000, 70_001), "m")]);
-        assert_eq!(all.render(false), "error: m\n --> t:1:70001\n");
+        assert_eq!(all.render(false), "error: m\n--> t:1:70001\n");
     }
 
     #[test]

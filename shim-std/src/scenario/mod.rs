@@ -28,6 +28,8 @@ mod parser;
 mod print;
 pub mod source;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 pub use ast::{Expect, Part, Script, Stmt, StmtKind, Word};
 pub use command::{Arg, Cmd, decode};

@@ -91,7 +91,10 @@ impl<'t> Parser<'t> {
 
     /// Where the token before this one is.
     fn last(&self) -> Span {
-        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map_or_else(|| Span::new(self.end, self.end), |t| t.span)
+        self.at
+            .checked_sub(1)
+            .and_then(|at| self.tokens.get(at))
+            .map_or_else(|| Span::new(self.end, self.end), |t| t.span)
     }
 
     /// Goes one level deeper for `f`.
