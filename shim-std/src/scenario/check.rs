@@ -15,9 +15,21 @@ use super::source::Span;
 /// Everything wrong with `stmts` that does not depend on the run. `text` is what they were parsed from.
 pub(super) fn check(text: &str, stmts: &[Stmt]) -> Vec<Diagnostic> {
     let mut checker = Checker { text, out: Vec::new() };
-    checker.list(stmts, &HashSet::new(), 0);
+    checker.list(stmts, None, 0);
     checker.out.sort_by_key(|item| item.span.start);
     checker.out
+}
+
+/// The variables that some statement sets, and those of the texts around a `sh -c`.
+struct Scope<'a> {
+    names: HashSet<&'a str>,
+    outer: Option<&'a Self>,
+}
+
+impl Scope<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(name) || self.outer.is_some_and(|outer| outer.has(name))
+    }
 }
 
 struct Checker<'t> {
@@ -27,32 +39,33 @@ struct Checker<'t> {
 
 impl Checker<'_> {
     /// `outer` are the variables that an enclosing `sh -c` may find set.
-    fn list(&mut self, stmts: &[Stmt], outer: &HashSet<&str>, depth: usize) {
-        let mut names = outer.clone();
+    fn list(&mut self, stmts: &[Stmt], outer: Option<&Scope<'_>>, depth: usize) {
+        let mut names = HashSet::new();
         walk(stmts, &mut |stmt| {
             if let StmtKind::Assign { name, .. } | StmtKind::For { name, .. } = &stmt.kind {
-                names.insert(name);
+                names.insert(name.as_str());
             }
         });
+        let scope = Scope { names, outer };
         walk(stmts, &mut |stmt| {
             if self.out.len() >= Diagnostics::MAX {
                 return;
             }
             for word in stmt.words() {
-                self.variables(word, &names);
+                self.variables(word, &scope);
             }
             if let StmtKind::Command { words, .. } = &stmt.kind {
-                self.command(words, &names, depth);
+                self.command(words, &scope, depth);
             }
         });
     }
 
-    fn variables(&mut self, word: &Word, names: &HashSet<&str>) {
+    fn variables(&mut self, word: &Word, scope: &Scope<'_>) {
         for part in &word.parts {
             if let Part::Var { name, .. } = part
-                && !names.contains(name.as_str())
+                && !scope.has(name)
             {
-                let mut known: Vec<&str> = names.iter().copied().collect();
+                let mut known: Vec<&str> = scope.names.iter().copied().collect();
                 known.sort_unstable();
                 let message = format!("the variable {} is never set", quote(name));
                 self.out.push(Diagnostic::new(word.span, message).suggest_only(name, &known));
@@ -60,7 +73,7 @@ impl Checker<'_> {
         }
     }
 
-    fn command(&mut self, words: &[Word], names: &HashSet<&str>, depth: usize) {
+    fn command(&mut self, words: &[Word], scope: &Scope<'_>, depth: usize) {
         let literal: Option<Vec<Arg>> = words.iter().map(Arg::literal).collect();
         let Some(argv) = literal else {
             if let Some(name) = words.first().and_then(Arg::literal)
@@ -70,17 +83,17 @@ impl Checker<'_> {
             }
             return;
         };
-        self.argv(&argv, names, depth);
+        self.argv(&argv, scope, depth);
     }
 
     /// Decodes a command, and the command inside it, and the one inside that.
-    fn argv(&mut self, argv: &[Arg], names: &HashSet<&str>, depth: usize) {
+    fn argv(&mut self, argv: &[Arg], scope: &Scope<'_>, depth: usize) {
         let mut owned: Vec<Arg>;
         let mut argv = argv;
         for _ in 0..parser::MAX_WORDS {
             match decode(argv) {
                 Err(error) => return self.out.push(error),
-                Ok(Cmd::ShC(text)) => return self.shell(&text, names, depth + 1),
+                Ok(Cmd::ShC(text)) => return self.shell(&text, scope, depth + 1),
                 Ok(command) => match command.into_inner() {
                     Some(rest) => owned = rest,
                     None => return,
@@ -90,17 +103,17 @@ impl Checker<'_> {
         }
     }
 
-    fn shell(&mut self, arg: &Arg, names: &HashSet<&str>, depth: usize) {
+    fn shell(&mut self, arg: &Arg, scope: &Scope<'_>, depth: usize) {
         match arg.verbatim {
             Some(at) => match parser::script(self.text, Span::new(at, at + arg.text.len()), depth) {
-                Ok(script) => self.list(&script.stmts, names, depth),
+                Ok(script) => self.list(&script.stmts, Some(scope), depth),
                 Err(error) => self.out.push(error),
             },
             // The text is not in the source as it is, so its errors can only point at the whole of it.
             None => {
                 let mut inner = Checker { text: &arg.text, out: Vec::new() };
                 match parser::script(&arg.text, Span::new(0, arg.text.len()), depth) {
-                    Ok(script) => inner.list(&script.stmts, names, depth),
+                    Ok(script) => inner.list(&script.stmts, Some(scope), depth),
                     Err(error) => inner.out.push(error),
                 }
                 self.out.extend(inner.out.into_iter().map(|item| Diagnostic { span: arg.span, ..item }));
