@@ -1,1 +1,3 @@
 //! Hosted runtime of `ifnet`.
+
+pub mod scenario;

@@ -1,0 +1,265 @@
+//! The Linux dialect: `ip netns` and `ip [-n NS] link`, as far as seed 2 and its neighbours need it.
+//!
+//! A network namespace is a vnet, and its name is a jail's name.
+
+use super::CmdError;
+use super::args::{Arg, Args};
+
+/// One call of `ip`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ip {
+    /// `ip netns add NS`
+    NetnsAdd(String),
+    /// `ip netns del NS`
+    NetnsDel(String),
+    /// `ip netns list`
+    NetnsList,
+    /// `ip netns exec NS cmd…`
+    NetnsExec {
+        /// The namespace.
+        netns: String,
+        /// The command; never empty.
+        rest: Vec<Arg>,
+    },
+    /// `ip [-n NS] link …`
+    Link {
+        /// `-n NS`: the namespace it runs in, if not the thread's.
+        netns: Option<String>,
+        /// What is done.
+        call: Link,
+    },
+}
+
+/// What `ip link` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// `add`
+    Add(LinkAdd),
+    /// `del NAME`
+    Del(String),
+    /// `set NAME …`
+    Set {
+        /// The device.
+        name: String,
+        /// What is changed, in order; never empty.
+        changes: Vec<LinkSet>,
+    },
+    /// `show [NAME]`
+    Show(Option<String>),
+}
+
+/// `ip link add`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkAdd {
+    /// The new device; the kernel makes a name up if there is none.
+    pub name: Option<String>,
+    /// `link DEV`: the lower device.
+    pub lower: Option<String>,
+    /// `link-netns NS`: where the lower device is.
+    pub lower_netns: Option<String>,
+    /// `netns NS`: where the new device is put.
+    pub netns: Option<String>,
+    /// `mtu N`
+    pub mtu: Option<u32>,
+    /// `address MAC`
+    pub address: Option<[u8; 6]>,
+    /// `up`: brought up at once.
+    pub up: bool,
+    /// `type …`
+    pub kind: LinkKind,
+}
+
+/// The type of a new device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// `veth [peer [name] X [netns NS]]`
+    Veth {
+        /// The other end's name.
+        peer: Option<String>,
+        /// Where the other end is put.
+        peer_netns: Option<String>,
+    },
+    /// `ipvlan [mode l2|l3|l3s]`
+    Ipvlan(Option<String>),
+    /// `ipvtap [mode l2|l3|l3s]`
+    Ipvtap(Option<String>),
+    /// `macvlan [mode private|vepa|bridge|passthru]`
+    Macvlan(Option<String>),
+    /// `vlan id N`
+    Vlan(u16),
+    /// `bridge`
+    Bridge,
+    /// `dummy`
+    Dummy,
+}
+
+/// A change by `ip link set`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkSet {
+    /// `up`
+    Up,
+    /// `down`
+    Down,
+    /// `name NEW`
+    Name(String),
+    /// `netns NS`
+    Netns(String),
+    /// `master DEV`; `None` for `nomaster`.
+    Master(Option<String>),
+    /// `mtu N`
+    Mtu(u32),
+    /// `address MAC`
+    Address([u8; 6]),
+}
+
+const TYPES: &[&str] = &["veth", "ipvlan", "ipvtap", "macvlan", "vlan", "bridge", "dummy"];
+
+pub(super) fn decode(args: &mut Args<'_>) -> Result<Ip, CmdError> {
+    let mut netns = None;
+    loop {
+        let object = args.need("`netns` or `link`")?;
+        match object.text.as_str() {
+            "-n" | "-netns" => netns = Some(value(object, args, "a namespace")?),
+            "link" => return Ok(Ip::Link { netns, call: link(object, args)? }),
+            "netns" if netns.is_some() => return Err(object.error("`-n` has no meaning before `netns`")),
+            "netns" => return self::netns(object, args),
+            _ => return Err(object.unknown("object of `ip`", &["netns", "link"])),
+        }
+    }
+}
+
+fn value(option: &Arg, args: &mut Args<'_>, what: &str) -> Result<String, CmdError> {
+    args.value(option, what).map(|arg| arg.text.clone())
+}
+
+fn netns(object: &Arg, args: &mut Args<'_>) -> Result<Ip, CmdError> {
+    let Some(verb) = args.next() else { return Ok(Ip::NetnsList) };
+    match verb.text.as_str() {
+        "add" => value(verb, args, "a namespace").map(Ip::NetnsAdd),
+        "del" | "delete" => value(verb, args, "a namespace").map(Ip::NetnsDel),
+        "list" | "show" | "ls" => Ok(Ip::NetnsList),
+        "exec" => Ok(Ip::NetnsExec { netns: value(verb, args, "a namespace")?, rest: args.command()? }),
+        _ => Err(verb.unknown(&format!("verb of `ip {}`", object.text), &["add", "del", "list", "exec"])),
+    }
+}
+
+fn link(object: &Arg, args: &mut Args<'_>) -> Result<Link, CmdError> {
+    let Some(verb) = args.next() else { return Ok(Link::Show(None)) };
+    match verb.text.as_str() {
+        "add" => add(verb, args).map(Link::Add),
+        "del" | "delete" => {
+            args.eat("dev");
+            value(verb, args, "a device").map(Link::Del)
+        }
+        "set" => set(verb, args),
+        "show" | "list" | "ls" => {
+            args.eat("dev");
+            Ok(Link::Show(args.next().map(|arg| arg.text.clone())))
+        }
+        _ => Err(verb.unknown(&format!("verb of `ip {}`", object.text), &["add", "del", "set", "show"])),
+    }
+}
+
+/// Options in any order up to `type`, whose own options end the line.
+fn add(verb: &Arg, args: &mut Args<'_>) -> Result<LinkAdd, CmdError> {
+    let mut out = LinkAdd {
+        name: None,
+        lower: None,
+        lower_netns: None,
+        netns: None,
+        mtu: None,
+        address: None,
+        up: false,
+        kind: LinkKind::Dummy,
+    };
+    while let Some(arg) = args.next() {
+        match arg.text.as_str() {
+            "link" => out.lower = Some(value(arg, args, "a device")?),
+            "link-netns" => out.lower_netns = Some(value(arg, args, "a namespace")?),
+            "netns" => out.netns = Some(value(arg, args, "a namespace")?),
+            "mtu" => out.mtu = Some(args.value(arg, "a number")?.number("an mtu", 0..=u32::MAX)?),
+            "address" => out.address = Some(args.value(arg, "a link-level address")?.mac()?),
+            "up" => out.up = true,
+            "name" | "dev" if out.name.is_none() => out.name = Some(value(arg, args, "a name")?),
+            "type" => {
+                out.kind = kind(arg, args)?;
+                return Ok(out);
+            }
+            _ if out.name.is_none() => out.name = Some(arg.text.clone()),
+            _ => {
+                let known = ["link", "link-netns", "netns", "mtu", "address", "up", "type"];
+                return Err(arg.unknown("option of `ip link add`", &known));
+            }
+        }
+    }
+    Err(verb.error("`ip link add` needs a type").help(format!("end it with `type` and one of {}", TYPES.join(", "))))
+}
+
+fn kind(word: &Arg, args: &mut Args<'_>) -> Result<LinkKind, CmdError> {
+    let name = args.value(word, "the name of a type")?;
+    Ok(match name.text.as_str() {
+        "veth" => veth(args)?,
+        "ipvlan" => LinkKind::Ipvlan(mode(args, &["l2", "l3", "l3s"])?),
+        "ipvtap" => LinkKind::Ipvtap(mode(args, &["l2", "l3", "l3s"])?),
+        "macvlan" => LinkKind::Macvlan(mode(args, &["private", "vepa", "bridge", "passthru"])?),
+        "vlan" => match args.next() {
+            Some(id) if id.text == "id" => LinkKind::Vlan(args.value(id, "a tag")?.number("a vlan tag", 1..=4094)?),
+            _ => return Err(name.error("a vlan needs a tag").help("write `type vlan id N`")),
+        },
+        "bridge" => LinkKind::Bridge,
+        "dummy" => LinkKind::Dummy,
+        _ => return Err(name.unknown("type", TYPES)),
+    })
+}
+
+fn mode(args: &mut Args<'_>, modes: &[&str]) -> Result<Option<String>, CmdError> {
+    let Some(word) = args.peek().filter(|arg| arg.text == "mode") else { return Ok(None) };
+    args.next();
+    let mode = args.value(word, "the name of a mode")?;
+    if modes.contains(&mode.text.as_str()) { Ok(Some(mode.text.clone())) } else { Err(mode.unknown("mode", modes)) }
+}
+
+fn veth(args: &mut Args<'_>) -> Result<LinkKind, CmdError> {
+    let (mut peer, mut peer_netns) = (None, None);
+    if let Some(word) = args.peek().filter(|arg| arg.text == "peer") {
+        args.next();
+        while let Some(arg) = args.next() {
+            match arg.text.as_str() {
+                "name" if peer.is_none() => peer = Some(value(arg, args, "a name")?),
+                "netns" => peer_netns = Some(value(arg, args, "a namespace")?),
+                _ if peer.is_none() => peer = Some(arg.text.clone()),
+                _ => return Err(arg.unknown("option of a peer", &["name", "netns"])),
+            }
+        }
+        if peer.is_none() && peer_netns.is_none() {
+            return Err(word.error("`peer` needs a name"));
+        }
+    }
+    Ok(LinkKind::Veth { peer, peer_netns })
+}
+
+fn set(verb: &Arg, args: &mut Args<'_>) -> Result<Link, CmdError> {
+    args.eat("dev");
+    let name = args.value(verb, "a device")?;
+    let mut changes = Vec::new();
+    while let Some(arg) = args.next() {
+        changes.push(match arg.text.as_str() {
+            "up" => LinkSet::Up,
+            "down" => LinkSet::Down,
+            "name" => LinkSet::Name(value(arg, args, "a name")?),
+            "netns" => LinkSet::Netns(value(arg, args, "a namespace")?),
+            "master" => LinkSet::Master(Some(value(arg, args, "a device")?)),
+            "nomaster" => LinkSet::Master(None),
+            "mtu" => LinkSet::Mtu(args.value(arg, "a number")?.number("an mtu", 0..=u32::MAX)?),
+            "address" => LinkSet::Address(args.value(arg, "a link-level address")?.mac()?),
+            _ => {
+                let known = ["up", "down", "name", "netns", "master", "nomaster", "mtu", "address"];
+                return Err(arg.unknown("option of `ip link set`", &known));
+            }
+        });
+    }
+    if changes.is_empty() {
+        return Err(name.error("`ip link set` needs something to set"));
+    }
+    Ok(Link::Set { name: name.text.clone(), changes })
+}
