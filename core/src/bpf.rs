@@ -87,7 +87,7 @@ pub fn bpfattach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Er
         BpfIf {
             ifp: P::Mutex::new(Some(if_ref(ifp))),
             vnet: P::Mutex::new(Some(vnet.clone())),
-            listeners: P::Mutex::new(TryVec::new_in(td.allocator())),
+            listeners: P::Mutex::new(TryVec::new(td.allocator())),
             life: Life::new(),
             link: Link::new(td.domain()),
         },
@@ -100,7 +100,8 @@ pub fn bpfattach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Er
         }
         *slot = Tap::Live(tap.clone());
     }
-    vnet.taps.insert_tail(&tap);
+    let listed = vnet.taps.insert_tail(&tap);
+    debug_assert!(listed, "a new tap is on no list");
     Ok(())
 }
 
@@ -125,7 +126,7 @@ pub fn bpfdetach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
         let _lock = td.kernel().bpf_sx.xlock(td);
         let vnet = tap.vnet.lock().take();
         if let Some(vnet) = vnet {
-            vnet.taps.remove(&tap);
+            unlist(&vnet, &tap);
         }
         detach_listeners(td, &tap);
     }
@@ -141,7 +142,7 @@ pub(crate) fn bpf_ifdetach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
         // No vnet until it has arrived: nobody can begin to listen in between.
         let left = tap.vnet.lock().take();
         if let Some(left) = left {
-            left.taps.remove(&tap);
+            unlist(&left, &tap);
         }
         detach_listeners(td, &tap);
     }
@@ -165,12 +166,20 @@ pub(crate) fn bpf_vmove<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     let vnet = td.curvnet();
     let former = tap.vnet.lock().replace(vnet.clone());
     if let Some(former) = former {
-        former.taps.remove(&tap);
+        unlist(&former, &tap);
     }
     if tap.life.is_freed() {
         td.platform().panic(format_args!("use after free: bpf_vmove of a detached tap"));
     }
-    vnet.taps.insert_tail(&tap);
+    if !vnet.taps.insert_tail(&tap) {
+        td.platform().panic(format_args!("bpf_vmove: the tap of {} is on another list", ifp.name()));
+    }
+}
+
+/// Takes a tap off the list of the vnet that it names.
+fn unlist<P: Platform>(vnet: &VnetRef<P>, tap: &Shared<BpfIf<P>, P>) {
+    let listed = vnet.taps.remove(tap);
+    debug_assert!(listed, "a tap that names a vnet is on its list");
 }
 
 fn detach_listeners<P: Platform>(td: &Thread<'_, P>, tap: &Shared<BpfIf<P>, P>) {

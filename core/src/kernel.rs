@@ -1,7 +1,7 @@
 //! One emulated kernel: what FreeBSD keeps in global variables.
 
 use crate::clone::CloneType;
-use crate::epoch::DomainRef;
+use crate::epoch::{Domain, DomainRef};
 use crate::event::EventHandlers;
 use crate::hazard::HazardSet;
 use crate::mem::{IdSpace, NoMem, Shared, TryVec};
@@ -119,7 +119,7 @@ impl<P: Platform> Kernel<P> {
     fn without_drivers(platform: P, config: Config) -> Result<Self, NoMem> {
         let domain = DomainRef::try_new(platform, config.threads)?;
         let allocator = domain.platform().allocator();
-        let mut vnets = Vnets { list: TryVec::new_in(allocator.clone()), ids: IdSpace::new(allocator.clone()) };
+        let mut vnets = Vnets { list: TryVec::new(allocator.clone()), ids: IdSpace::new(allocator.clone()) };
         let number = vnets.ids.alloc_lowest(u32::MAX)?.unwrap_or_default();
         let vnet0 = Shared::try_new(&domain, Vnet::new(&domain, number))?;
         vnets.list.try_push(vnet0.clone()).map_err(|_| NoMem)?;
@@ -133,7 +133,7 @@ impl<P: Platform> Kernel<P> {
             next_thread: AtomicU32::new(1),
             index: IndexTable::try_new(&domain)?,
             events: EventHandlers::new(allocator.clone()),
-            sysinits: P::Mutex::new(TryVec::new_in(allocator)),
+            sysinits: P::Mutex::new(TryVec::new(allocator)),
             vnets: P::Mutex::new(vnets),
             taskq: TaskQueue::new(&domain, config.tasks),
             vnet0,
@@ -173,7 +173,7 @@ impl<P: Platform> Kernel<P> {
     /// # Errors
     /// `EAGAIN` if as many threads exist as the kernel was booted for.
     pub fn thread(&self) -> Result<Thread<'_, P>, Errno> {
-        let reader = DomainRef::register(&self.domain).map_err(|_| Errno::EAGAIN)?;
+        let reader = Domain::register(&self.domain).map_err(|_| Errno::EAGAIN)?;
         let id = self.next_thread.fetch_add(1, Ordering::Relaxed);
         let id = ThreadId(core::num::NonZeroU32::new(id).unwrap_or(core::num::NonZeroU32::MIN));
         let platform = self.domain.platform();

@@ -62,7 +62,8 @@ impl<P: Platform> TaskQueue<P> {
                 return;
             }
             ifp.tasks.fetch_or(task.bits(), Ordering::AcqRel);
-            self.queue.insert_tail(ifp);
+            // On the queue already if another task is pending.
+            let _ = self.queue.insert_tail(ifp);
         }
         td.platform().work_queued();
         if self.mode == TaskMode::Immediate {

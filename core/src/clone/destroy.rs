@@ -9,7 +9,7 @@ use crate::sync::SxAssert;
 use crate::thread::Thread;
 use crate::vnet::{group_verbs, ifunit_ref};
 
-use super::{CloneFlags, Cloner, join_group};
+use super::{CloneFlags, Cloner, join_group, list};
 
 /// `if_clone_destroy`: destroys a cloned interface of the current vnet by its name. Its cloner is looked for in the vnet
 /// in which it was made.
@@ -67,7 +67,7 @@ pub(crate) fn destroy_with_flags<P: Platform>(
     let unit = ifp.dunit();
     if let Err(errno) = (cloner.ty.destroy)(td, cloner, ifp, flags) {
         join_group(td, cloner, ifp);
-        cloner.interfaces.insert_head(ifp);
+        list(td, cloner, ifp);
         return Err(errno);
     }
     if let (true, Some(unit)) = (cloner.ty.flags.contains(CloneFlags::AUTOUNIT), unit) {

@@ -179,7 +179,8 @@ pub(crate) fn if_clone_attach<P: Platform>(td: &Thread<'_, P>, ty: &'static Clon
             name,
         },
     )?;
-    vnet.cloners.insert_head(&cloner);
+    let listed = vnet.cloners.insert_head(&cloner);
+    debug_assert!(listed, "a new cloner is on no list");
     td.kernel().events.invoke(td, &Event::Clone(ty.name));
     for unit in 0..ty.minifs {
         let created = IfName::numbered(ty.name, unit, "").map_err(Errno::from);
@@ -196,12 +197,15 @@ pub(crate) fn if_clone_attach<P: Platform>(td: &Thread<'_, P>, ty: &'static Clon
 pub(crate) fn if_clone_detach<P: Platform>(td: &Thread<'_, P>, name: &str) {
     let vnet = td.curvnet();
     let Some(cloner) = vnet.find_cloner(td, |ty| ty.name == name) else { return };
-    vnet.cloners.remove(&cloner);
+    if !vnet.cloners.remove(&cloner) {
+        return;
+    }
     let _detach = td.kernel().detach_sx.xlock(td);
     while let Some(ifp) = first(td, &cloner) {
         if destroy_with_flags(td, &cloner, &ifp, CloneFlags::FORCE).is_err() {
             // A driver that refuses even now keeps its interface; it is no longer the cloner's.
-            cloner.interfaces.remove(&ifp);
+            let kept = cloner.interfaces.remove(&ifp);
+            debug_assert!(kept, "a refused destroy puts the interface back");
         }
     }
 }
@@ -224,7 +228,14 @@ pub(crate) fn if_clone_addif<P: Platform>(
     let none = ifp.spares.lock().cloner.replace(membership);
     drop(none);
     join_group(td, cloner, ifp);
-    cloner.interfaces.insert_head(ifp);
+    list(td, cloner, ifp);
+}
+
+/// Puts an interface on its cloner's list.
+fn list<P: Platform>(td: &Thread<'_, P>, cloner: &Cloner<P>, ifp: &Ifp<P>) {
+    if !cloner.interfaces.insert_head(ifp) {
+        td.platform().panic(format_args!("if_clone_addif: {} is on a cloner's list", ifp.name()));
+    }
 }
 
 /// Joins the group of a kind with the spare membership.

@@ -28,7 +28,7 @@ pub(super) fn create<P: Platform>(
     request: &CloneRequest<'_, P>,
     kind: &Kind<P>,
 ) -> Result<Ifp<P>, Errno> {
-    let softc = Shared::try_new(td.domain(), Softc { owner: P::Mutex::new(None) })?;
+    let softc: Shared<Softc<P>, P> = Shared::try_new(td.domain(), Softc { owner: P::Mutex::new(None) })?;
     let owner = if_alloc(td, kind.if_type)?;
     let ifp: Ifp<P> = owner.clone();
     let made = set_names(&ifp, request.name, request.cloner.name(), request.unit).and_then(|()| {
@@ -39,8 +39,7 @@ pub(super) fn create<P: Platform>(
     });
     match made {
         Ok(()) => {
-            let none = softc.owner.lock().replace(owner);
-            drop(none);
+            *softc.owner.lock() = Some(owner);
             ifp.set_softc(Some(softc.erase()));
             Ok(ifp)
         }

@@ -93,7 +93,7 @@ struct HandlerList<P: Platform> {
 
 impl<P: Platform> EventHandlers<P> {
     pub(crate) fn new(allocator: P::Allocator) -> Self {
-        Self { list: P::Mutex::new(HandlerList { entries: TryVec::new_in(allocator), registered: 0 }) }
+        Self { list: P::Mutex::new(HandlerList { entries: TryVec::new(allocator), registered: 0 }) }
     }
 
     /// Calls every handler in order, then the trace.

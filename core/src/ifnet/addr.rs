@@ -44,7 +44,7 @@ impl<P: Platform> IfAddr<P> {
     }
 
     /// The address itself.
-    pub fn addr(&self) -> SockAddr {
+    pub fn sockaddr(&self) -> SockAddr {
         self.touch();
         self.addr
     }
@@ -90,7 +90,7 @@ pub(crate) fn ifa_free<P: Platform>(ifa: Shared<IfAddr<P>, P>) {
 
 /// Drops one reference; the last one frees the address after a grace period: `ifa_destroy` by `NET_EPOCH_CALL`.
 fn ifa_release<P: Platform>(ifa: &Shared<IfAddr<P>, P>) {
-    if ifa.life.release() {
+    if ifa.life.release(ifa.domain.platform()) {
         ifa.clone().defer(|ifa| {
             ifa.life.free();
         });

@@ -39,9 +39,12 @@ impl Life {
         self.refs.try_acquire()
     }
 
-    /// `refcount_release`: `true` when this was the last reference.
-    pub(crate) fn release(&self) -> bool {
-        self.refs.release()
+    /// `refcount_release`: `true` when this was the last reference. One release too many is a panic.
+    pub(crate) fn release<P: Platform>(&self, platform: &P) -> bool {
+        match self.refs.release() {
+            Ok(last) => last,
+            Err(_) => platform.panic(format_args!("refcount_release: the count was zero")),
+        }
     }
 
     /// Marks the object as freed. `false` if it already was: a double free.

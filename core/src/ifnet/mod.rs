@@ -163,9 +163,9 @@ impl<P: Platform> Ifnet<P> {
             ops: P::Mutex::new(IfOps::DEFAULT),
             softc: P::Mutex::new(None),
             lladdr: P::Mutex::new(None),
-            addrs: P::Mutex::new(TryVec::new_in(td.allocator())),
+            addrs: P::Mutex::new(TryVec::new(td.allocator())),
             afdata: Published::new(domain),
-            multiaddrs: P::Mutex::new(TryVec::new_in(td.allocator())),
+            multiaddrs: P::Mutex::new(TryVec::new(td.allocator())),
             groups: TailQ::new(domain),
             spares: P::Mutex::new(Spares { all: Some(spare), cloner: None }),
             counts: P::Mutex::new(FlagCounts::default()),
@@ -367,7 +367,7 @@ pub fn if_try_ref<P: Platform>(ifp: &Ifp<P>) -> Option<IfnetRef<P>> {
 
 /// `if_rele`: the last release frees the interface after a grace period.
 pub(crate) fn if_rele<P: Platform>(ifp: &Ifp<P>) {
-    if !ifp.life.release() {
+    if !ifp.life.release(ifp.domain.platform()) {
         return;
     }
     if ifp.hazard(Hazard::FreeWithoutGrace) {
@@ -388,8 +388,7 @@ fn if_free_deferred<P: Platform>(ifp: &Ifnet<P>) {
         platform.panic(format_args!("if_free_deferred: interface with index {} freed twice", ifp.index()));
     }
     ifp.set_softc(None);
-    let addrs = core::mem::take(&mut *ifp.multiaddrs.lock());
-    drop(addrs);
+    ifp.multiaddrs.lock().clear();
     let cloner = ifp.cloner.lock().take();
     drop(cloner);
 }

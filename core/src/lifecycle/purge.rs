@@ -32,7 +32,7 @@ pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr,
     if ifp.is_dying() {
         return Err(Errno::ENXIO);
     }
-    if addrs.iter().any(|other| other.addr() == addr) {
+    if addrs.iter().any(|other| other.sockaddr() == addr) {
         return Err(Errno::EEXIST);
     }
     addrs.try_push(ifa)?;
@@ -49,7 +49,7 @@ pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr,
 pub fn if_deladdr<P: Platform>(ifp: &Ifp<P>, addr: SockAddr) -> Result<(), Errno> {
     let removed = {
         let mut addrs = ifp.addrs.lock();
-        let at = addrs.iter().position(|other| other.addr() == addr).ok_or(Errno::EADDRNOTAVAIL)?;
+        let at = addrs.iter().position(|other| other.sockaddr() == addr).ok_or(Errno::EADDRNOTAVAIL)?;
         addrs.remove(at)
     };
     ifa_free(removed);
@@ -62,11 +62,11 @@ pub fn if_lladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<SockAd
     if td.hazard(Hazard::LladdrAfterDetach) {
         let ifa: Shared<IfAddr<P>, P> = ifp.lladdr.lock().clone()?;
         td.preempt();
-        return Some(ifa.addr());
+        return Some(ifa.sockaddr());
     }
     let ifa = ifp.lladdr.lock().clone().and_then(IfaRef::try_new)?;
     td.preempt();
-    Some(ifa.addr())
+    Some(ifa.sockaddr())
 }
 
 /// `SIOCSIFLLADDR`: changes the link-level address.

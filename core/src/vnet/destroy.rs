@@ -24,8 +24,9 @@ pub fn vnet_alloc<P: Platform>(td: &Thread<'_, P>) -> Result<VnetRef<P>, Errno> 
     let kernel = td.kernel();
     let _detach = kernel.detach_sx.xlock(td);
     let number = kernel.vnets.lock().ids.alloc_lowest(u32::MAX)?.ok_or(Errno::ENOSPC)?;
-    let vnet = alloc_numbered(td, number).inspect_err(|_| kernel.vnets.lock().ids.give(number))?;
-    Ok(vnet)
+    alloc_numbered(td, number).inspect_err(|_| {
+        kernel.vnets.lock().ids.give(number);
+    })
 }
 
 fn alloc_numbered<P: Platform>(td: &Thread<'_, P>, number: u32) -> Result<VnetRef<P>, Errno> {

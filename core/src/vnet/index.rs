@@ -32,7 +32,7 @@ struct Slots<P: Platform>(TryVec<Slot<P>, P::Allocator>);
 impl<P: Platform> Slots<P> {
     /// An array of `limit` slots, filled from `old`.
     fn try_new(domain: &DomainRef<P>, limit: usize, old: Option<(&Self, &Section<'_, P>)>) -> Result<Self, NoMem> {
-        let mut slots = TryVec::new_in(domain.platform().allocator());
+        let mut slots = TryVec::new(domain.platform().allocator());
         slots.try_reserve(limit)?;
         for at in 0..limit {
             let ifp = Published::new(domain);
@@ -53,6 +53,8 @@ pub(crate) struct IndexTable<P: Platform> {
     taken: P::Mutex<IdSpace<P::Allocator>>,
     /// `if_index`: the highest index in use.
     highest: AtomicU32,
+    /// How many are in use.
+    used: AtomicU32,
 }
 
 impl<P: Platform> IndexTable<P> {
@@ -61,7 +63,7 @@ impl<P: Platform> IndexTable<P> {
         taken.take(0)?;
         let slots = Published::new(domain);
         slots.swap(Some(Shared::try_new(domain, Slots::try_new(domain, FIRST_LIMIT, None)?)?));
-        Ok(Self { slots, taken: P::Mutex::new(taken), highest: AtomicU32::new(0) })
+        Ok(Self { slots, taken: P::Mutex::new(taken), highest: AtomicU32::new(0), used: AtomicU32::new(0) })
     }
 
     /// `if_index` and `if_indexlim`.
@@ -71,7 +73,7 @@ impl<P: Platform> IndexTable<P> {
 
     /// The number of indices in use.
     pub(crate) fn in_use(&self) -> usize {
-        self.taken.lock().len().saturating_sub(1)
+        self.used.load(Ordering::Relaxed) as usize
     }
 
     /// `ifindex_alloc`: publishes `ifp` under the lowest free index and stores index and generation in it.
@@ -85,7 +87,9 @@ impl<P: Platform> IndexTable<P> {
         let slot = &slots.0[index as usize];
         ifp.index.store(index, Ordering::Relaxed);
         ifp.idxgen.store(slot.gencnt.load(Ordering::Relaxed), Ordering::Relaxed);
-        slot.ifp.swap(Some(ifp.clone()));
+        let none = slot.ifp.swap(Some(ifp.clone()));
+        drop(none);
+        self.used.fetch_add(1, Ordering::Relaxed);
         self.note_highest();
         Ok(())
     }
@@ -100,6 +104,7 @@ impl<P: Platform> IndexTable<P> {
             drop(emptied);
         }
         self.give(index);
+        self.used.fetch_sub(1, Ordering::Relaxed);
         self.note_highest();
     }
 

@@ -2,12 +2,10 @@
 
 use crate::Errno;
 use crate::hazard::Hazard;
-use crate::ifnet::{IfFlags, IfPtr, Ifnet, IfnetRef, Ifp, if_try_ref};
+use crate::ifnet::{IfFlags, IfPtr, IfnetRef, Ifp, if_try_ref};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::Ordering;
 use crate::thread::Thread;
-
-use super::Vnet;
 
 /// What a linking promises about the name.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +31,9 @@ pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule:
         }
         names.link(&name, ifp, td.id());
     }
-    vnet.ifnets.insert_tail(ifp);
+    if !vnet.ifnets.insert_tail(ifp) {
+        td.platform().panic(format_args!("if_link_ifnet: {name} is already on a list"));
+    }
     vnet.ifcnt.fetch_add(1, Ordering::AcqRel);
 }
 
@@ -86,9 +86,4 @@ pub fn if_foreach<P: Platform>(
     let vnet = td.curvnet();
     let section = td.net_epoch_enter();
     vnet.ifnets.iter(&section).try_for_each(|ifp| each(&ifp))
-}
-
-/// Whether an interface is on the list of a vnet.
-pub(crate) fn is_linked<P: Platform>(vnet: &Vnet<P>, ifp: &Ifnet<P>) -> bool {
-    vnet.ifnets.contains(ifp)
 }

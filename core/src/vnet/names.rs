@@ -48,7 +48,7 @@ impl<P: Platform> Entry<P> {
 
 impl<P: Platform> NameTable<P> {
     pub(crate) fn new(allocator: P::Allocator) -> Self {
-        Self { table: TryTable::new_in(allocator), next: 0, held: 0 }
+        Self { table: TryTable::new(allocator), next: 0, held: 0 }
     }
 
     /// Makes room for one more entry beside the places held.
