@@ -1,1 +1,4 @@
 //! Hosted runtime of `ifnet`.
+
+pub mod alloc;
+pub mod host;
