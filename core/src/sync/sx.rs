@@ -500,4 +500,6 @@ impl<P: Platform> fmt::Debug for SGuard<'_, '_, P> {
 }
 
 #[cfg(test)]
+mod stress;
+#[cfg(test)]
 mod tests;

@@ -8,9 +8,9 @@
 //! Each sleep is also limited in time, because some conditions come true without a wakeup: the end of an epoch section
 //! is not announced on this host (see [`Platform::ANNOUNCES_SECTIONS`](ifnet::Platform::ANNOUNCES_SECTIONS)).
 
+use core::time::Duration;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use ifnet::platform::Channel;
 
@@ -105,7 +105,7 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use core::sync::atomic::{AtomicU32, Ordering};
     use std::time::Instant;
 
     #[test]

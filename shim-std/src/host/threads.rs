@@ -32,11 +32,12 @@
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use std::panic::{panic_any, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ifnet::Platform;
 use ifnet::platform::{self, Channel, LockEvent, ThreadId};
@@ -321,9 +322,10 @@ impl<B> Drop for Registration<'_, B> {
 mod tests {
     use super::*;
     use core::num::NonZeroU32;
+    use core::panic::AssertUnwindSafe;
+    use core::sync::atomic::AtomicU32;
     use ifnet::sync::{LockClass, Sx, Td};
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::AtomicU32;
+    use std::panic::catch_unwind;
 
     type Host = ThreadHost;
 

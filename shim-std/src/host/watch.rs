@@ -4,11 +4,12 @@
 //! asleep, on a condition that stayed false, for longer than anything in the emulation takes, nobody is left to make a
 //! condition true. A worker that waits for work counts as asleep as long as there is none.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ifnet::platform::ThreadId;
 
