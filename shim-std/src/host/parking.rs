@@ -51,7 +51,7 @@ impl Parking {
     }
 
     /// Returns once `ready` was seen to hold. `asleep` is called before the first real sleep, and what it returns is
-    /// kept until the end; `interrupted` is called before every sleep and may unwind.
+    /// kept until the end; `interrupted` is called after every look at the condition and may unwind.
     pub(super) fn sleep<G>(
         &self,
         channel: Channel,
@@ -59,8 +59,14 @@ impl Parking {
         asleep: impl FnOnce() -> G,
         interrupted: impl Fn(),
     ) {
+        // After the look: what made the condition true may be what the interrupter let go of.
+        let mut look = || {
+            let ready = ready();
+            interrupted();
+            ready
+        };
         for _ in 0..YIELDS {
-            if ready() {
+            if look() {
                 return;
             }
             thread::yield_now();
@@ -70,10 +76,9 @@ impl Parking {
         let mut pause = FIRST_PAUSE;
         for round in 1_u32.. {
             let seen = *bucket.wakeups.lock().unwrap_or_else(PoisonError::into_inner);
-            if ready() {
+            if look() {
                 return;
             }
-            interrupted();
             if round > SHORT_PAUSES {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

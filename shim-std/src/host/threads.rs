@@ -26,8 +26,9 @@
 //!
 //! The panicking thread unwinds with a [`KernelPanic`], which tells it apart from a bug of the program. The host is
 //! halted by it: every thread that sleeps, or is about to, unwinds with [`Halted`], as the other CPUs of a real kernel
-//! stop. So all threads can be joined, whatever they were waiting for. [`ThreadHost::halt`] does the same for a runner
-//! that has found its threads [stuck](ThreadHost::stuck).
+//! stop. That holds even if what it waits for comes free just then, because a dying thread drops its locks: nobody
+//! shall go on with what such a lock protects. So all threads can be joined, whatever they were waiting for.
+//! [`ThreadHost::halt`] does the same for a runner that has found its threads [stuck](ThreadHost::stuck).
 
 use core::cell::Cell;
 use core::fmt;
