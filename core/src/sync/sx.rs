@@ -105,7 +105,11 @@ impl State {
     }
 }
 
-/// A shared/exclusive sleepable lock: `struct sx`. See the [module](self) for recursion and fairness.
+/// A shared/exclusive sleepable lock: `struct sx`.
+///
+/// Recursion, by the thread that holds it: exclusive if the lock was made so, shared always; it never waits. Fairness:
+/// writers in the order of arrival; new readers wait behind a waiting writer; readers that wait when a writer leaves go
+/// before the next writer. Nobody starves, except by `try_xlock` and `try_upgrade`, which take what is free.
 pub struct Sx<P: Platform> {
     name: &'static str,
     class: LockClass,
@@ -499,5 +503,7 @@ impl<P: Platform> fmt::Debug for SGuard<'_, '_, P> {
     }
 }
 
+#[cfg(test)]
+mod stress;
 #[cfg(test)]
 mod tests;
