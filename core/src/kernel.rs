@@ -244,8 +244,9 @@ impl<P: Platform> Kernel<P> {
             td.net_epoch_drain_callbacks();
             td.net_epoch_drain_callbacks();
         }
-        let Self { vnet0, vnets, index, domain, .. } = self;
-        drop((index, vnets, vnet0));
-        while domain.pending() > 0 && domain.poll() {}
+        let domain = self.domain.clone();
+        drop(self);
+        // What the tables held is freed by callbacks, and those may defer more.
+        while domain.poll() {}
     }
 }
