@@ -106,6 +106,9 @@ struct State {
     unwinding: Option<ThreadIndex>,
     /// The program has returned.
     finished: bool,
+    /// The panic of the emulated kernel that is a good end, and whether it has come.
+    expected: Option<String>,
+    expected_came: bool,
     /// The next switch is an artefact of shuttle, not a scheduling point.
     quiet: bool,
     yielding: bool,
@@ -351,9 +354,21 @@ impl Execution {
         self.freeze(FailureKind::Violation(kind.into()), message.into())
     }
 
+    /// From here a panic of the emulated kernel with this text is a good end of the execution.
+    pub fn expect_panic(&self, message: impl Into<String>) {
+        self.state().expected = Some(message.into());
+    }
+
     /// The emulated kernel has panicked. The execution ends here.
     pub fn kernel_panic(&self, message: impl Into<String>) -> ! {
-        self.freeze(FailureKind::Panic, message.into())
+        let message = message.into();
+        if self.state().expected.as_ref() == Some(&message) && !std::thread::panicking() {
+            self.state().expected_came = true;
+            loop {
+                self.switch();
+            }
+        }
+        self.freeze(FailureKind::Panic, message)
     }
 
     /// Ends the execution without unwinding anything.
@@ -432,7 +447,7 @@ impl Execution {
                 false => candidates.first().map_or(Next::Stop, |&other| Next::Forced(other)),
             };
         }
-        if state.failure.is_some() {
+        if state.failure.is_some() || state.expected_came {
             return Next::Stop;
         }
         let yielding = core::mem::take(&mut state.yielding);

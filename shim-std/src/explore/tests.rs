@@ -214,6 +214,17 @@ fn typed_payloads_are_told_apart() {
 }
 
 #[test]
+fn an_expected_panic_is_a_good_end() {
+    let program: Program = Arc::new(|execution| {
+        execution.expect_panic("em0: interface is not on the active list");
+        two_preemptions()(execution)
+    });
+    let report = Explorer { max_preemptions: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
+    assert_eq!(report.failure, None);
+    assert!(report.strategies[0].complete);
+}
+
+#[test]
 fn endless_waiting_is_no_progress() {
     let program: Program = Arc::new(|execution| {
         let body = execution.spawn("a", |execution| {
@@ -249,6 +260,32 @@ fn a_sleeper_misses_no_wakeup() {
     let report = Explorer { max_preemptions: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
     assert_eq!(report.failure, None);
     assert!(report.strategies[0].complete && report.schedules > 2);
+}
+
+#[test]
+fn a_worker_gets_all_work_and_is_told_the_end() {
+    let program: Program = Arc::new(|execution| {
+        let host = ShuttleHost::new(execution);
+        let (worker, done) = (host.clone(), Arc::new(AtomicU32::new(0)));
+        let count = Arc::clone(&done);
+        let worker = execution.spawn("worker", move |_| {
+            while worker.wait_for_work() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        host.work_queued();
+        host.preempt();
+        host.work_queued();
+        host.close_work();
+        execution.join(&[worker]);
+        match done.load(Ordering::Relaxed) {
+            1 | 2 => Ok(()),
+            n => violation("work", &format!("woken {n} times")),
+        }
+    });
+    let report = Explorer { max_preemptions: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
+    assert_eq!(report.failure, None);
+    assert!(report.strategies[0].complete && report.schedules > 1);
 }
 
 #[test]

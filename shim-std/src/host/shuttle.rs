@@ -12,7 +12,7 @@
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
-use std::sync::{Mutex as StdMutex, MutexGuard as StdGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError, TryLockError};
 
 use ifnet::platform::{Channel, Mutex, Platform, ThreadId};
 use ifnet::trace::Record;
@@ -28,13 +28,21 @@ use crate::explore::{Execution, What};
 pub struct ShuttleHost {
     execution: Execution,
     arena: Arena,
+    work: Arc<StdMutex<Work>>,
+}
+
+/// What the worker is to do.
+#[derive(Debug, Default)]
+struct Work {
+    queued: bool,
+    closed: bool,
 }
 
 impl ShuttleHost {
     /// A host for this execution, with memory of its own.
     #[must_use]
     pub fn new(execution: &Execution) -> Self {
-        Self { execution: execution.clone(), arena: Arena::new() }
+        Self { execution: execution.clone(), arena: Arena::new(), work: Arc::default() }
     }
 
     /// The execution it runs in.
@@ -47,6 +55,34 @@ impl ShuttleHost {
     #[must_use]
     pub fn arena(&self) -> &Arena {
         &self.arena
+    }
+
+    /// For the worker thread: waits until work is queued and returns `true`; `false` once there is none and there will
+    /// be none, after [`close_work`](Self::close_work).
+    #[must_use]
+    pub fn wait_for_work(&self) -> bool {
+        let mut queued = false;
+        self.execution.point();
+        self.execution.sleep(self.work_channel(), &mut || {
+            let mut work = self.work();
+            queued = core::mem::take(&mut work.queued);
+            queued || work.closed
+        });
+        queued
+    }
+
+    /// No more work will come: the worker ends when it has done what is queued.
+    pub fn close_work(&self) {
+        self.work().closed = true;
+        self.execution.wakeup(self.work_channel());
+    }
+
+    fn work(&self) -> StdGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work_channel(&self) -> usize {
+        Arc::as_ptr(&self.work).addr()
     }
 }
 
@@ -75,6 +111,11 @@ impl Platform for ShuttleHost {
 
     fn wakeup(&self, channel: Channel) {
         self.execution.wakeup(channel.0);
+    }
+
+    fn work_queued(&self) {
+        self.work().queued = true;
+        self.execution.wakeup(self.work_channel());
     }
 
     fn panic(&self, message: fmt::Arguments<'_>) -> ! {
