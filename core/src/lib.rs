@@ -3,6 +3,7 @@
 
 pub mod errno;
 pub mod platform;
+pub mod sync;
 pub mod trace;
 
 pub use errno::Errno;

@@ -11,11 +11,13 @@
 //! the default `sleep` spins with [`Platform::relax`] and the default `wakeup` does nothing. A host with real sleeping
 //! queues the thread on the channel and evaluates the condition again after each wakeup of that channel.
 //!
-//! The core calls `wakeup` after every release of a lock that is slept for. It announces the end of an epoch section
+//! The core calls `wakeup` after every release of a lock that somebody sleeps for. It announces the end of an epoch section
 //! only to hosts that ask for it ([`Platform::ANNOUNCES_SECTIONS`]), because a read-side section must cost nothing more
 //! than it has to; other hosts let the rare `epoch_wait` poll.
 
-use core::fmt;
+pub mod spin;
+
+use core::fmt::{self, Write as _};
 use core::num::NonZeroU32;
 use core::ops::DerefMut;
 
@@ -37,6 +39,20 @@ impl Channel {
 /// Identifies a thread of control of the emulated kernel: `curthread`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ThreadId(pub NonZeroU32);
+
+/// What happened between a thread and a sleepable lock, for [`Platform::lock_event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockEvent {
+    /// The lock is not free for this thread; it is about to sleep for it.
+    Waiting,
+    /// The thread holds the lock now. Also after an upgrade, and just before a downgrade takes effect.
+    Acquired {
+        /// Held exclusively, not shared.
+        exclusive: bool,
+    },
+    /// The thread is about to let go of the lock. Recursive acquisitions and their releases are not reported.
+    Released,
+}
 
 /// A short, non-recursive lock: `mtx(9)`. Never held over a sleep, and allowed inside an epoch section.
 pub trait Mutex<T: Send>: Send + Sync {
@@ -106,5 +122,53 @@ pub trait Platform: Sized + Send + Sync + 'static {
     /// Something happened that a log of the real kernel would show.
     fn trace(&self, thread: ThreadId, record: &Record<'_>) {
         let _ = (thread, record);
+    }
+
+    /// A thread waits for, got, or is about to release the sleepable lock named `lock`. Called with no [`Mutex`] of the
+    /// core held. `Released` comes before the release and `Acquired` after the acquisition, so that a log in the order
+    /// of the calls never shows two holders of an exclusive lock.
+    #[inline]
+    fn lock_event(&self, thread: ThreadId, lock: &'static str, what: LockEvent) {
+        let _ = (thread, lock, what);
+    }
+
+    /// The lock-order witness complains. `report` is several lines, the first of which says what is wrong (`lock order
+    /// reversal:`). The default sends each line to [`trace`](Self::trace) as a [`Record::Log`].
+    fn lock_order_reversal(&self, thread: ThreadId, report: fmt::Arguments<'_>) {
+        let mut log = LogLines { host: self, thread, line: heapless::String::new() };
+        // Writing to `LogLines` cannot fail; a failure could only come from a broken `Display` and would cost the rest
+        // of a diagnostic text.
+        let _ = log.write_fmt(report);
+        log.flush();
+    }
+}
+
+/// Cuts formatted text into the lines of the message buffer, without an allocation. Longer lines are cut off.
+struct LogLines<'p, P: Platform> {
+    host: &'p P,
+    thread: ThreadId,
+    line: heapless::String<256>,
+}
+
+impl<P: Platform> LogLines<'_, P> {
+    fn flush(&mut self) {
+        if !self.line.is_empty() {
+            self.host.trace(self.thread, &Record::Log { message: &self.line });
+            self.line.clear();
+        }
+    }
+}
+
+impl<P: Platform> fmt::Write for LogLines<'_, P> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if c == '\n' {
+                self.flush();
+            } else {
+                // A full line drops the character: a truncated report is better than none.
+                let _ = self.line.push(c);
+            }
+        }
+        Ok(())
     }
 }
