@@ -10,15 +10,15 @@
 //! When the emulated kernel panics or an oracle is violated, the execution *freezes*: the thread stops where it is and
 //! no stack is unwound, as in a kernel that has stopped. The memory of a frozen execution is not given back.
 
+use core::any::Any;
 use core::cell::RefCell;
 use core::num::NonZeroU32;
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
-use std::any::Any;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ifnet::platform::ThreadId;
+use ifnet::platform::{LockEvent, ThreadId};
 
 use super::{FailureKind, OracleViolation};
 use crate::host::KernelPanic;
@@ -60,7 +60,7 @@ pub enum What {
         /// The lock's name.
         lock: String,
         /// What happened.
-        event: LockStep,
+        event: LockEvent,
     },
     /// Two locks were taken against the order seen before.
     Reversal(String),
@@ -68,20 +68,6 @@ pub enum What {
     Note(String),
     /// The execution failed here.
     Failed(String),
-}
-
-/// What a thread does with a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockStep {
-    /// It waits.
-    Waiting,
-    /// It has the lock.
-    Acquired {
-        /// And nobody else may have it.
-        exclusive: bool,
-    },
-    /// It let the lock go.
-    Released,
 }
 
 /// What the engine needs from an execution after its end.
@@ -213,18 +199,22 @@ impl Execution {
     }
 
     /// Tells what the running thread does with a lock: for the story, and for the words of a deadlock.
-    pub fn lock_event(&self, lock: &'static str, event: LockStep) {
+    pub fn lock_event(&self, lock: &'static str, event: LockEvent) {
         {
             let mut state = self.state();
             let current = state.current;
             let thread = &mut state.threads[current];
             match event {
-                LockStep::Waiting => thread.waits_lock = Some(lock),
-                LockStep::Acquired { exclusive } => {
+                LockEvent::Waiting => thread.waits_lock = Some(lock),
+                LockEvent::Acquired { exclusive } => {
                     thread.waits_lock = None;
-                    thread.holds.push((lock, exclusive));
+                    // An upgrade or a downgrade changes how it is held; otherwise it is another lock of that name.
+                    match thread.holds.iter_mut().find(|held| **held == (lock, !exclusive)) {
+                        Some(held) => held.1 = exclusive,
+                        None => thread.holds.push((lock, exclusive)),
+                    }
                 }
-                LockStep::Released => {
+                LockEvent::Released => {
                     if let Some(at) = thread.holds.iter().rposition(|&(held, _)| held == lock) {
                         thread.holds.remove(at);
                     }

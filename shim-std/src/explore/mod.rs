@@ -40,7 +40,7 @@ use std::sync::Arc;
 use ifnet::platform::ThreadId;
 
 use engine::Limits;
-pub use execution::{Execution, LockStep, LogEntry, What};
+pub use execution::{Execution, LogEntry, What};
 use progress::Progress;
 pub use schedule::Schedule;
 

@@ -1,8 +1,9 @@
 //! Shows that long work goes on: a bar on a terminal, a line every few seconds elsewhere, nothing in tests.
 
+use core::time::Duration;
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 

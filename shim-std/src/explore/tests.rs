@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use ifnet::platform::{Channel, Mutex as _, Platform as _};
+use ifnet::platform::{Channel, LockEvent, Mutex as _, Platform as _};
 
 use super::progress::Silent;
 use super::*;
@@ -12,8 +12,10 @@ fn explorer(strategy: StrategyName) -> Explorer {
     Explorer { strategies: vec![strategy], schedules: 20_000, ..Explorer::default() }
 }
 
+type Body = Box<dyn FnOnce(&Execution) + Send>;
+
 /// Starts the bodies as threads `a`, `b`, … and joins them.
-fn together(execution: &Execution, bodies: Vec<Box<dyn FnOnce(&Execution) + Send>>) {
+fn together(execution: &Execution, bodies: Vec<Body>) {
     let threads: Vec<_> =
         ('a'..).zip(bodies).map(|(name, body)| execution.spawn(name.to_string(), move |e| body(e))).collect();
     execution.join(&threads);
@@ -28,7 +30,7 @@ fn lost_update(noise: usize) -> Program {
     Arc::new(move |execution| {
         let counter = Arc::new(AtomicU32::new(0));
         let host = ShuttleHost::new(execution);
-        let mut bodies: Vec<Box<dyn FnOnce(&Execution) + Send>> = Vec::new();
+        let mut bodies: Vec<Body> = Vec::new();
         for _ in 0..2 {
             let (counter, host) = (Arc::clone(&counter), host.clone());
             bodies.push(Box::new(move |_| {
@@ -55,19 +57,19 @@ pub(crate) fn abba() -> Program {
     Arc::new(|execution| {
         let host = ShuttleHost::new(execution);
         let locks = Arc::new([("ifnet_detach_sxlock", make(&host)), ("in_multi_sx", make(&host))]);
-        let take = |order: [usize; 2]| -> Box<dyn FnOnce(&Execution) + Send> {
+        let take = |order: [usize; 2]| -> Body {
             let locks = Arc::clone(&locks);
             Box::new(move |execution| {
                 execution.log(|| What::Command(format!("take {} then {}", locks[order[0]].0, locks[order[1]].0)));
                 let guards = order.map(|i| {
                     let (name, lock) = &locks[i];
-                    execution.lock_event(name, LockStep::Waiting);
+                    execution.lock_event(name, LockEvent::Waiting);
                     let guard = lock.lock();
-                    execution.lock_event(name, LockStep::Acquired { exclusive: true });
+                    execution.lock_event(name, LockEvent::Acquired { exclusive: true });
                     guard
                 });
                 drop(guards);
-                order.iter().for_each(|&i| execution.lock_event(locks[i].0, LockStep::Released));
+                order.iter().for_each(|&i| execution.lock_event(locks[i].0, LockEvent::Released));
                 execution.log(|| What::CommandEnd("ok".into()));
             })
         };
@@ -85,7 +87,7 @@ fn two_preemptions() -> Program {
     Arc::new(|execution| {
         let (x, y) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
         let host = ShuttleHost::new(execution);
-        let a: Box<dyn FnOnce(&Execution) + Send> = {
+        let a: Body = {
             let (x, y, host) = (Arc::clone(&x), Arc::clone(&y), host.clone());
             Box::new(move |execution| {
                 (0..5).for_each(|_| host.preempt());
@@ -98,7 +100,7 @@ fn two_preemptions() -> Program {
                 }
             })
         };
-        let b: Box<dyn FnOnce(&Execution) + Send> = Box::new(move |_| {
+        let b: Body = Box::new(move |_| {
             host.preempt();
             if x.load(Ordering::Relaxed) == 1 {
                 y.store(1, Ordering::Relaxed);
@@ -162,7 +164,7 @@ fn one_preemption_is_too_few_for_that_bug() {
 fn a_clean_program_has_exactly_its_schedules() {
     // Two threads of three pieces each (start, and after each of two points): 6! / (3! 3!) orders.
     let program: Program = Arc::new(|execution| {
-        let body = || -> Box<dyn FnOnce(&Execution) + Send> {
+        let body = || -> Body {
             Box::new(|execution| {
                 execution.point();
                 execution.point();
@@ -315,7 +317,7 @@ fn the_report_does_not_depend_on_the_number_of_os_threads() {
 fn a_replay_is_equal_in_everything() {
     let options = explorer(StrategyName::Pct);
     let failure = options.run(&abba(), &Silent).failure.unwrap();
-    assert!(failure.log.iter().any(|entry| matches!(&entry.what, What::Lock { event: LockStep::Waiting, .. })));
+    assert!(failure.log.iter().any(|entry| matches!(&entry.what, What::Lock { event: LockEvent::Waiting, .. })));
     assert_eq!(options.replay(&abba(), &failure.schedule), Some(failure));
 }
 
@@ -324,7 +326,7 @@ fn a_replay_is_equal_in_everything() {
 fn speed() {
     let program: Program = Arc::new(|execution| {
         let host = ShuttleHost::new(execution);
-        let body = || -> Box<dyn FnOnce(&Execution) + Send> {
+        let body = || -> Body {
             let host = host.clone();
             Box::new(move |_| (0..33).for_each(|_| host.preempt()))
         };

@@ -14,7 +14,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError, TryLockError};
 
-use ifnet::platform::{Channel, Mutex, Platform, ThreadId};
+use ifnet::platform::{Channel, LockEvent, Mutex, Platform, ThreadId};
 use ifnet::trace::Record;
 
 mod arena;
@@ -125,6 +125,14 @@ impl Platform for ShuttleHost {
     fn trace(&self, _thread: ThreadId, record: &Record<'_>) {
         self.execution.log(|| What::Trace(record.to_string()));
     }
+
+    fn lock_event(&self, _thread: ThreadId, lock: &'static str, what: LockEvent) {
+        self.execution.lock_event(lock, what);
+    }
+
+    fn lock_order_reversal(&self, _thread: ThreadId, report: fmt::Arguments<'_>) {
+        self.execution.log(|| What::Reversal(report.to_string()));
+    }
 }
 
 /// `mtx(9)` of the shuttle host: taking it is a scheduling point.
@@ -197,5 +205,87 @@ impl<T> Drop for HostGuard<'_, T> {
         {
             waiters.drain(..).for_each(|thread| execution.unblock(thread));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ifnet::sync::{LockClass, Sx, Td, Witness};
+
+    use super::*;
+    use crate::explore::progress::Silent;
+    use crate::explore::{Explorer, FailureKind, Program, StrategyName};
+    use crate::story::text::{Style, render};
+    use crate::story::{Class, Story};
+
+    const A: LockClass = LockClass::user(0, "A");
+    const B: LockClass = LockClass::user(1, "B");
+
+    /// Two threads take the core's own sx locks, in these orders.
+    fn two_sx(orders: [[usize; 2]; 2]) -> Program {
+        Arc::new(move |execution| {
+            let host = ShuttleHost::new(execution);
+            let locks: Arc<[Sx<ShuttleHost>; 2]> = Arc::new([Sx::new("sx_a", A, false), Sx::new("sx_b", B, false)]);
+            let witness = Arc::new(Witness::new());
+            let threads = orders.map(|order| {
+                let (host, locks, witness) = (host.clone(), Arc::clone(&locks), Arc::clone(&witness));
+                execution.spawn(format!("{}{}", order[0], order[1]), move |execution| {
+                    let td = Td::with_witness(execution.thread(), &host, &witness);
+                    let _guards = order.map(|lock| locks[lock].xlock(&td));
+                })
+            });
+            execution.join(&threads);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn sx_locks_in_opposite_orders_deadlock_and_the_witness_complains() {
+        let explorer = Explorer { strategies: vec![StrategyName::Dfs], ..Explorer::default() };
+        let failure = explorer.run(&two_sx([[0, 1], [1, 0]]), &Silent).failure.expect("found");
+        assert_eq!(failure.kind, FailureKind::Deadlock);
+        assert_eq!(
+            failure.message,
+            "deadlock: main waits for the end of 01, 10; 01 holds sx_a and waits for sx_b; \
+             10 holds sx_b and waits for sx_a"
+        );
+        let story = Story::of(&failure);
+        let text = render(&story, Style::default());
+        assert!(text.contains("held by 01") && text.contains("held by 10"), "{text}");
+        assert!(story.rows.iter().any(|row| row.class == Class::Note && row.text.contains("reversal")), "{text}");
+    }
+
+    #[test]
+    fn sx_locks_in_one_order_are_clean_in_every_schedule() {
+        let explorer = Explorer { strategies: vec![StrategyName::Dfs], max_preemptions: 99, ..Explorer::default() };
+        let report = explorer.run(&two_sx([[0, 1], [0, 1]]), &Silent);
+        assert_eq!(report.failure, None);
+        assert!(report.strategies[0].complete, "{report:?}");
+    }
+
+    #[test]
+    fn a_mutex_excludes_and_works_outside_an_execution() {
+        let outside = HostMutex::new(1);
+        *outside.lock() += 1;
+        assert_eq!(*outside.lock(), 2);
+        let program: Program = Arc::new(|execution| {
+            let host = ShuttleHost::new(execution);
+            let count = Arc::new(HostMutex::new(0));
+            let threads = [0, 1].map(|n| {
+                let (host, count) = (host.clone(), Arc::clone(&count));
+                execution.spawn(n.to_string(), move |_| {
+                    let mut count = count.lock();
+                    let seen = *count;
+                    host.preempt();
+                    *count = seen + 1;
+                })
+            });
+            execution.join(&threads);
+            assert_eq!(*count.lock(), 2);
+            Ok(())
+        });
+        let explorer = Explorer { strategies: vec![StrategyName::Dfs], max_preemptions: 99, ..Explorer::default() };
+        let report = explorer.run(&program, &Silent);
+        assert!(report.failure.is_none() && report.strategies[0].complete, "{report:?}");
     }
 }

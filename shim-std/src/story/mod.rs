@@ -12,7 +12,9 @@ pub mod text;
 
 use std::collections::BTreeSet;
 
-use crate::explore::{Failure, FailureKind, LockStep, LogEntry, What};
+use ifnet::platform::LockEvent;
+
+use crate::explore::{Failure, FailureKind, LogEntry, What};
 
 /// A failing execution, ready to be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,22 +170,22 @@ impl<'a> Builder<'a> {
         1
     }
 
-    fn lock(&mut self, at: usize, lane: usize, lock: &str, event: LockStep) -> usize {
+    fn lock(&mut self, at: usize, lane: usize, lock: &str, event: LockEvent) -> usize {
         // Waiting and acquiring with nothing in between is one thing: taking.
         let log = &self.failure.log;
         let taken_at_once = |next: &LogEntry| {
             thread(next) == thread(&log[at])
-                && matches!(&next.what, What::Lock { lock: other, event: LockStep::Acquired { .. } } if other == lock)
+                && matches!(&next.what, What::Lock { lock: other, event: LockEvent::Acquired { .. } } if other == lock)
         };
         let (event, covered) = match (event, log.get(at + 1)) {
-            (LockStep::Waiting, Some(next)) if taken_at_once(next) => match next.what {
+            (LockEvent::Waiting, Some(next)) if taken_at_once(next) => match next.what {
                 What::Lock { event, .. } => (event, 2),
                 _ => (event, 1),
             },
             _ => (event, 1),
         };
         let text = match event {
-            LockStep::Waiting => {
+            LockEvent::Waiting => {
                 let holder = (self.lanes.iter()).position(|lane| lane.holds.iter().any(|held| plain(held) == lock));
                 self.lanes[lane].waits = Some(lock.into());
                 match holder.and_then(|holder| self.lane_of.iter().position(|&lane| lane == Some(holder))) {
@@ -191,13 +193,23 @@ impl<'a> Builder<'a> {
                     None => format!("waits for {lock}"),
                 }
             }
-            LockStep::Acquired { exclusive } => {
+            LockEvent::Acquired { exclusive } => {
                 let had_to_wait = self.lanes[lane].waits.take().is_some();
                 let shared = if exclusive { "" } else { " (shared)" };
+                let other = if exclusive { format!("{lock} (shared)") } else { lock.to_owned() };
+                let verb = match self.lanes[lane].holds.iter().position(|held| *held == other) {
+                    // An upgrade or a downgrade; otherwise it is another lock of that name.
+                    Some(held) => {
+                        self.lanes[lane].holds.remove(held);
+                        if exclusive { "upgrades" } else { "downgrades to" }
+                    }
+                    None if had_to_wait => "gets",
+                    None => "takes",
+                };
                 self.lanes[lane].holds.push(format!("{lock}{shared}"));
-                format!("{} {lock}{shared}", if had_to_wait { "gets" } else { "takes" })
+                format!("{verb} {lock}{shared}")
             }
-            LockStep::Released => {
+            LockEvent::Released => {
                 let holds = &mut self.lanes[lane].holds;
                 if let Some(held) = holds.iter().rposition(|held| plain(held) == lock) {
                     holds.remove(held);
@@ -265,18 +277,18 @@ fn interesting(log: &[LogEntry]) -> BTreeSet<&str> {
         let What::Lock { lock, event } = &entry.what else { continue };
         let me = (thread(entry), &**lock);
         match event {
-            LockStep::Waiting => {
+            LockEvent::Waiting => {
                 let next = log[at + 1..].iter().find(|next| thread(next) == me.0);
                 let contended = open.iter().any(|&(other, held)| other != me.0 && held == me.1);
                 let got = next.is_some_and(
-                    |next| matches!(&next.what, What::Lock { lock: l, event: LockStep::Acquired { .. } } if l == lock),
+                    |next| matches!(&next.what, What::Lock { lock: l, event: LockEvent::Acquired { .. } } if l == lock),
                 );
                 if contended || !got {
                     shown.insert(me.1);
                 }
             }
-            LockStep::Acquired { .. } => open.push(me),
-            LockStep::Released => {
+            LockEvent::Acquired { .. } => open.push(me),
+            LockEvent::Released => {
                 if let Some(held) = open.iter().rposition(|&held| held == me) {
                     open.remove(held);
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ifnet::platform::{Mutex as _, Platform};
+use ifnet::platform::{LockEvent, Mutex as _, Platform};
 
 use super::text::Style;
 use super::*;
@@ -19,12 +19,12 @@ fn abba() -> Program {
         let take = |execution: &Execution, locks: &[Lock; 3], order: &[usize]| {
             let mut guards = Vec::new();
             for &i in order {
-                execution.lock_event(NAMES[i], LockStep::Waiting);
+                execution.lock_event(NAMES[i], LockEvent::Waiting);
                 guards.push(locks[i].lock());
-                execution.lock_event(NAMES[i], LockStep::Acquired { exclusive: true });
+                execution.lock_event(NAMES[i], LockEvent::Acquired { exclusive: true });
             }
             drop(guards);
-            order.iter().for_each(|&i| execution.lock_event(NAMES[i], LockStep::Released));
+            order.iter().for_each(|&i| execution.lock_event(NAMES[i], LockEvent::Released));
         };
         let start = |name: &str, command: &'static str, order: [usize; 2]| {
             let locks = Arc::clone(&locks);

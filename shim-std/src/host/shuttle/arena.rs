@@ -206,7 +206,7 @@ mod tests {
             for size in [1, 33, 3000, 70_000] {
                 let layout = Layout::from_size_align(size, align).unwrap();
                 let block = arena.allocate(layout).unwrap();
-                assert!(block.cast::<u8>().addr().get() % align == 0 && block.len() == size);
+                assert!(block.cast::<u8>().addr().get().is_multiple_of(align) && block.len() == size);
             }
         }
         arena.fail_at(Some(18));
