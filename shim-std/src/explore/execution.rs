@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ifnet::platform::{LockEvent, ThreadId};
 
+use super::log::{LogEntry, What};
 use super::{FailureKind, OracleViolation};
 use crate::host::KernelPanic;
 
@@ -33,41 +34,6 @@ struct Shared {
     recording: bool,
     max_steps: u64,
     state: Mutex<State>,
-}
-
-/// What happened, when, and in which thread.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEntry {
-    /// Number of scheduling points before it.
-    pub step: u64,
-    /// The thread.
-    pub thread: ThreadId,
-    /// What.
-    pub what: What,
-}
-
-/// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A command of the scenario starts.
-    Command(String),
-    /// A command ended; what came of it (`ok`, an errno, what it printed).
-    CommandEnd(String),
-    /// A trace record of the core.
-    Trace(String),
-    /// Something happened with a lock.
-    Lock {
-        /// The lock's name.
-        lock: String,
-        /// What happened.
-        event: LockEvent,
-    },
-    /// Two locks were taken against the order seen before.
-    Reversal(String),
-    /// A remark of the host: a thread started, an allocation was refused.
-    Note(String),
-    /// The execution failed here.
-    Failed(String),
 }
 
 /// What the engine needs from an execution after its end.

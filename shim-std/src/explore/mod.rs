@@ -25,6 +25,7 @@ mod dfs;
 mod engine;
 mod execution;
 mod hook;
+mod log;
 pub mod progress;
 mod rounds;
 mod schedule;
@@ -40,7 +41,8 @@ use std::sync::Arc;
 use ifnet::platform::ThreadId;
 
 use engine::Limits;
-pub use execution::{Execution, LogEntry, What};
+pub use execution::Execution;
+pub use log::{LogEntry, What};
 use progress::Progress;
 pub use schedule::Schedule;
 

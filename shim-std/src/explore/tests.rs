@@ -202,6 +202,59 @@ fn a_rust_panic_is_a_bug_with_its_place_and_drops_its_guards() {
 }
 
 #[test]
+fn a_destructor_may_wait_for_a_lock_while_a_panic_unwinds() {
+    struct LockOnDrop(Arc<<ShuttleHost as ifnet::Platform>::Mutex<u32>>);
+    impl Drop for LockOnDrop {
+        fn drop(&mut self) {
+            *self.0.lock() += 1;
+        }
+    }
+    let program: Program = Arc::new(|execution| {
+        let host = ShuttleHost::new(execution);
+        let lock = Arc::new(ifnet::platform::Mutex::new(0));
+        let on_drop = LockOnDrop(Arc::clone(&lock));
+        let failing: Body = Box::new(move |execution| {
+            let _on_drop = on_drop;
+            execution.point();
+            assert_eq!(1 + 1, 3, "arithmetic");
+        });
+        let holding: Body = Box::new(move |_| {
+            let _guard = lock.lock();
+            (0..3).for_each(|_| host.preempt());
+        });
+        together(execution, vec![holding, failing]);
+        Ok(())
+    });
+    let options = Explorer { shrink_budget: 0, ..Explorer::default() };
+    for seed in 0..50 {
+        let options = Explorer { seed, strategies: vec![StrategyName::Random], ..options.clone() };
+        let failure = options.run(&program, &Silent).failure.unwrap();
+        assert_eq!(failure.kind, FailureKind::Bug);
+        assert!(failure.message.contains("arithmetic"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn progress_is_told_up_to_the_end() {
+    #[derive(Default)]
+    struct Count(AtomicU32, AtomicU32);
+    impl Progress for Count {
+        fn update(&self, _what: &str, done: u64, total: u64) {
+            assert!(done <= total);
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn finish(&self) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let count = Count::default();
+    let program: Program = Arc::new(|_| Ok(()));
+    let report = explorer(StrategyName::Dfs).run(&program, &count);
+    assert_eq!((report.schedules, count.1.load(Ordering::Relaxed)), (1, 1));
+    assert!(count.0.load(Ordering::Relaxed) >= 1);
+}
+
+#[test]
 fn typed_payloads_are_told_apart() {
     let panics: Program = Arc::new(|execution| {
         let thread = execution.thread();
@@ -333,6 +386,19 @@ fn speed() {
         together(execution, vec![body(), body(), body()]);
         Ok(())
     });
+    let frozen: Program = Arc::new(|execution| {
+        execution.expect_panic("em0: interface is not on the active list");
+        let kept = vec![0_u8; 1000];
+        let thread = execution.spawn("a", move |execution| {
+            let _kept = kept;
+            execution.kernel_panic("em0: interface is not on the active list")
+        });
+        execution.join(&[thread]);
+        Ok(())
+    });
+    let start = std::time::Instant::now();
+    let report = explorer(StrategyName::Pct).run(&frozen, &Silent);
+    println!("frozen executions: {:.0}/s", report.schedules as f64 / start.elapsed().as_secs_f64());
     for name in StrategyName::ALL {
         for os_threads in [1, 2] {
             let start = std::time::Instant::now();
