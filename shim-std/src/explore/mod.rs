@@ -20,6 +20,33 @@
 //!
 //! A failing schedule is made short ([`Explorer::shrink`]) and run once more with the log switched on. [`Failure`] then
 //! holds all that [`story`](crate::story) needs, and [`replay`](Explorer::replay) of its schedule gives it again.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+//! use ifnet_std::explore::{Execution, Explorer, Program, progress::Silent};
+//!
+//! let program: Program = Arc::new(|execution| {
+//!     let refs = Arc::new(AtomicU32::new(0));
+//!     let threads = ["one", "two"].map(|name| {
+//!         let refs = Arc::clone(&refs);
+//!         execution.spawn(name, move |execution: &Execution| {
+//!             let seen = refs.load(Relaxed);
+//!             execution.point(); // another thread may run here
+//!             refs.store(seen + 1, Relaxed);
+//!         })
+//!     });
+//!     execution.join(&threads);
+//!     if refs.load(Relaxed) != 2 {
+//!         execution.violation("lost update", "a reference is missing");
+//!     }
+//!     Ok(())
+//! });
+//! let failure = Explorer::default().run(&program, &Silent).failure.expect("found");
+//! assert_eq!((failure.message.as_str(), failure.preemptions), ("a reference is missing", 1));
+//! ```
 
 mod dfs;
 mod engine;

@@ -105,9 +105,10 @@ fn run_round(
         while finished.load(Ordering::Acquire) < workers {
             let pause = if workers == 1 { Duration::from_millis(1) } else { Duration::from_millis(20) };
             std::thread::sleep(pause);
-            progress.update("exploring", done.load(Ordering::Relaxed), options.schedules);
+            progress.update("exploring", done.load(Ordering::Relaxed).min(options.schedules), options.schedules);
         }
     });
+    progress.update("exploring", done.load(Ordering::Relaxed).min(options.schedules), options.schedules);
 }
 
 /// Schedules between two reports of progress.

@@ -107,6 +107,25 @@ fn no_line_is_wider_than_asked() {
 }
 
 #[test]
+fn many_threads_are_folded_into_one_lane() {
+    let program: Program = Arc::new(|execution| {
+        let threads = [0; 12].map(|_| {
+            execution.spawn("a thread with a long name", |execution| {
+                execution.log(|| What::Trace("ifnet_arrival_event epair0a idx=3 in=v1 home=v0 cur=v1".into()));
+            })
+        });
+        execution.join(&threads);
+        execution.violation("I3", "two homes")
+    });
+    let failure = Explorer::default().run(&program, &Silent).failure.expect("found");
+    let text = text::render(&Story::of(&failure), Style::default());
+    let row = "   0  a thread with   │ ifnet_arrival_event epair0a idx=3 in=v1 home=v0 cur=v1";
+    assert_eq!(text.lines().filter(|line| *line == row).count(), 12, "{text}");
+    assert!(text.contains("I3 in main: two homes"));
+    assert!(text.lines().all(|line| line.chars().count() <= 120));
+}
+
+#[test]
 fn colour_changes_nothing_but_colour() {
     let coloured = text::render(&story(), Style { width: 100, colour: true });
     assert!(coloured.contains("\x1b[1;31m"));

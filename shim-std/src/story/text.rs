@@ -1,7 +1,8 @@
 //! The story for a terminal: lanes side by side, wrapped to the width that is given.
 //!
 //! Each lane starts with a rail that shows its state on every line: `│` the thread is alive, `┃` it holds a lock, `┊` it
-//! waits for one. An arrow between rows is a switch of threads.
+//! waits for one. An arrow between rows is a switch of threads. When there are too many threads for the width, the lanes
+//! are folded into one, and each row names its thread.
 
 use core::fmt::Write as _;
 
@@ -23,6 +24,9 @@ impl Default for Style {
 }
 
 const STEP: usize = 6;
+/// A lane narrower than this cannot be read.
+const NARROWEST: usize = 16;
+
 const RED: &str = "1;31";
 const DIM: &str = "2";
 
@@ -31,14 +35,19 @@ const DIM: &str = "2";
 pub fn render(story: &Story, style: Style) -> String {
     let width = style.width.max(40);
     let lanes = story.lanes.len().max(1);
-    let lane = ((width - STEP) / lanes).max(8);
+    let lane = (width - STEP) / lanes;
+    let folded = lane < NARROWEST;
     let drawing = Drawing { story, style, width, lane };
     let mut out = String::new();
-    drawing.head(&mut out);
+    if !folded {
+        drawing.head(&mut out);
+    }
     for row in &story.rows {
         match row.class {
-            Class::Switch { from } => drawing.switch(&mut out, row, from),
+            Class::Switch { .. } if folded => {}
             Class::Failed => drawing.failed(&mut out, row),
+            _ if folded => drawing.folded(&mut out, row),
+            Class::Switch { from } => drawing.switch(&mut out, row, from),
             _ => drawing.row(&mut out, row),
         }
     }
@@ -66,14 +75,18 @@ impl Drawing<'_> {
         self.line(out, &self.paint(DIM, rule.trim_end()));
     }
 
+    fn folded(&self, out: &mut String, row: &Row) {
+        let name: String = self.story.lanes[row.lane].chars().take(NARROWEST - 2).collect();
+        let rail = rail(&row.lanes[row.lane]);
+        for (i, piece) in wrap(&row.text, self.width - STEP - NARROWEST - 2).iter().enumerate() {
+            let (step, name) = if i == 0 { (row.step.to_string(), &*name) } else { (String::new(), "") };
+            let left = format!("{step:>a$}  {name:<b$}", a = STEP - 2, b = NARROWEST);
+            self.line(out, &format!("{}{rail} {}", self.paint(DIM, &left), self.paint(code(row.class), piece)));
+        }
+    }
+
     fn row(&self, out: &mut String, row: &Row) {
-        let code = match row.class {
-            Class::Command => "1",
-            Class::Lock => "33",
-            Class::End => DIM,
-            Class::Note => "35",
-            _ => "",
-        };
+        let code = code(row.class);
         for (i, piece) in wrap(&row.text, self.lane - 4).iter().enumerate() {
             let step = if i == 0 { row.step.to_string() } else { String::new() };
             let mut line = self.paint(DIM, &format!("{step:>width$}  ", width = STEP - 2));
@@ -148,6 +161,17 @@ impl Drawing<'_> {
             true => format!("\x1b[{code}m{text}\x1b[0m"),
             false => text.to_owned(),
         }
+    }
+}
+
+/// The ANSI code of a kind of row.
+fn code(class: Class) -> &'static str {
+    match class {
+        Class::Command => "1",
+        Class::Lock => "33",
+        Class::End => DIM,
+        Class::Note => "35",
+        _ => "",
     }
 }
 
