@@ -3,6 +3,7 @@
 pub mod alloc;
 pub mod explore;
 pub mod host;
+pub mod runner;
 pub mod scenario;
 pub mod story;
 pub mod token;

@@ -304,6 +304,16 @@ impl<P: Platform> Ifnet<P> {
         drop(old);
     }
 
+    /// `SIOCGIFADDR` for all families: calls `each` with every network address and its prefix length, in the order in
+    /// which they were added.
+    ///
+    /// # Locks
+    /// Holds the short lock of the list: `each` may not call back into the interface.
+    pub fn addresses(&self, mut each: impl FnMut(SockAddr, u8)) {
+        self.touch();
+        self.addrs.lock().iter().for_each(|ifa| each(ifa.sockaddr(), ifa.prefix()));
+    }
+
     /// `if_mtu`, in bytes.
     pub fn mtu(&self) -> u32 {
         self.mtu.load(Ordering::Relaxed)
