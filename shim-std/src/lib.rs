@@ -6,4 +6,5 @@ pub mod host;
 pub mod runner;
 pub mod scenario;
 pub mod story;
+pub mod testbed;
 pub mod token;

@@ -72,7 +72,8 @@ fn is_of_the_kernel(line: &str) -> bool {
 
 fn compare(name: &str, expected: &[String], ours: &[String]) {
     let differ = expected.iter().zip(ours).position(|(expected, ours)| expected != ours);
-    let at = differ.or((expected.len() != ours.len()).then_some(expected.len().min(ours.len())));
+    let shorter = expected.len().min(ours.len());
+    let at = differ.or_else(|| (expected.len() != ours.len()).then_some(shorter));
     if let Some(at) = at {
         let line = |lines: &[String], n: usize| lines.get(n).cloned().unwrap_or_else(|| "(nothing)".into());
         let before: Vec<_> = (at.saturating_sub(5)..at).map(|n| line(expected, n)).collect();

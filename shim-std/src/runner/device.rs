@@ -1,8 +1,10 @@
 //! Hardware that comes and goes: a network driver, as `newbus` calls it.
 
+use core::marker::PhantomData;
+
 use ifnet::platform::Mutex as _;
 use ifnet::{
-    Errno, IfFlags, IfType, IfnetOwner, Thread, ether_ifattach, ether_ifdetach, if_alloc, if_free, if_initname,
+    Errno, IfFlags, IfOps, IfType, IfnetOwner, Thread, ether_ifattach, ether_ifdetach, if_alloc, if_free, if_initname,
 };
 
 use super::host::Host;
@@ -10,7 +12,7 @@ use super::interp::Interp;
 
 impl<H: Host> Interp<'_, '_, H> {
     /// `devctl attach em0`: the driver's attach. Devices are the default vnet's, whoever asks.
-    pub(super) fn devctl_attach(&mut self, name: &str) -> Result<(), Errno> {
+    pub(crate) fn devctl_attach(&mut self, name: &str) -> Result<(), Errno> {
         {
             let mut tables = self.world.tables.lock();
             if tables.devices.contains_key(name) {
@@ -34,7 +36,7 @@ impl<H: Host> Interp<'_, '_, H> {
     }
 
     /// `devctl detach em0`: the driver's detach. Who comes second finds no device.
-    pub(super) fn devctl_detach(&mut self, name: &str) -> Result<(), Errno> {
+    pub(crate) fn devctl_detach(&mut self, name: &str) -> Result<(), Errno> {
         let owner = {
             let mut tables = self.world.tables.lock();
             tables.devices.get_mut(name).and_then(Option::take).ok_or(Errno::ENXIO)?
@@ -46,10 +48,27 @@ impl<H: Host> Interp<'_, '_, H> {
     }
 }
 
+/// A network card that sends into the void.
+struct Hardware<H>(PhantomData<H>);
+
+impl<H: Host> Hardware<H> {
+    const OPS: &'static IfOps<H> = &IfOps {
+        transmit: |_, _, packet| {
+            drop(packet);
+            Ok(())
+        },
+        input: |_, _, packet| drop(packet),
+        qflush: |_, _| {},
+        ioctl: Some(|_, _, _| Ok(())),
+        reassign: None,
+    };
+}
+
 fn attach<H: Host>(td: &Thread<'_, H>, name: &str) -> Result<IfnetOwner<H>, Errno> {
     let owner = if_alloc(td, IfType::Ether)?;
     let (stem, unit) = split_name(name);
     let attached = if_initname(&owner, stem, unit).and_then(|()| {
+        owner.set_ops(Hardware::OPS);
         owner.init_flags(IfFlags::BROADCAST | IfFlags::SIMPLEX | IfFlags::MULTICAST);
         ether_ifattach(td, &owner, lladdr(name))
     });
@@ -63,14 +82,14 @@ fn attach<H: Host>(td: &Thread<'_, H>, name: &str) -> Result<IfnetOwner<H>, Errn
 }
 
 /// What a driver does in its detach.
-pub(super) fn detach<H: Host>(td: &Thread<'_, H>, owner: IfnetOwner<H>) {
+pub(crate) fn detach<H: Host>(td: &Thread<'_, H>, owner: IfnetOwner<H>) {
     ether_ifdetach(td, &owner);
     if_free(td, owner);
 }
 
 /// `if_dname` and `if_dunit` of a name: `disc4` is unit 4 of `disc`. Without a unit, or with one that would not give the
 /// same name again, the whole is the name.
-pub(super) fn split_name(name: &str) -> (&str, Option<u32>) {
+pub(crate) fn split_name(name: &str) -> (&str, Option<u32>) {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     match name[stem.len()..].parse::<u32>() {
         Ok(unit) if !stem.is_empty() && unit.to_string().len() == name.len() - stem.len() => (stem, Some(unit)),
@@ -79,7 +98,7 @@ pub(super) fn split_name(name: &str) -> (&str, Option<u32>) {
 }
 
 /// A locally administered address that depends on the name alone, so that every run has the same.
-pub(super) fn lladdr(name: &str) -> [u8; 6] {
+pub(crate) fn lladdr(name: &str) -> [u8; 6] {
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let [a, b, c, d] = hash.to_be_bytes();
     [0x02, 0x00, a, b, c, d]

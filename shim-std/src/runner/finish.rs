@@ -10,7 +10,7 @@ use super::world::{Attached, Outcome, World};
 use super::{Failure, device, show};
 
 /// Takes down what a scenario has left, as a shutting down system does: listeners, clones, drivers, jails.
-pub(super) fn take_down<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
+pub(crate) fn take_down<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     world.host().taking_down();
     let listeners = core::mem::take(&mut world.tables.lock().listeners);
     drop(listeners);
@@ -47,7 +47,7 @@ pub(super) fn take_down<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
 }
 
 /// Lets everything that was deferred happen, and looks at what is left.
-pub(super) fn check<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
+pub(crate) fn check<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     while world.kernel.run_deferred(td) {}
     // Twice: what the first round frees may defer once more.
     td.net_epoch_drain_callbacks();
@@ -61,7 +61,7 @@ pub(super) fn check<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
 }
 
 /// Shuts the kernel down and says what went wrong, the gravest first.
-pub(super) fn shut_down<H: Host>(world: Arc<World<H>>, memory: &H::Allocator) -> Result<(), Failure> {
+pub(crate) fn shut_down<H: Host>(world: Arc<World<H>>, memory: &H::Allocator) -> Result<(), Failure> {
     let Ok(world) = Arc::try_unwrap(world) else {
         return Err(Failure::Leak("a thread that has not ended".into()));
     };

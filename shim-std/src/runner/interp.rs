@@ -14,7 +14,7 @@ use crate::scenario::{Arg, Diagnostic, Diagnostics, Expect, Source, Span, Stmt, 
 
 /// Why the script of a thread ends early.
 #[derive(Clone, Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// An expectation was not met. A condition that does not hold is one, too, until the `if` takes it.
     Expectation {
         /// The error that came, if it has a number.
@@ -26,14 +26,14 @@ pub(super) enum Stop {
 }
 
 /// A thread of a scenario.
-pub(super) struct Interp<'t, 'k, H: Host> {
-    pub(super) world: &'t Arc<World<H>>,
-    pub(super) td: &'t Thread<'k, H>,
-    pub(super) name: String,
+pub(crate) struct Interp<'t, 'k, H: Host> {
+    pub(crate) world: &'t Arc<World<H>>,
+    pub(crate) td: &'t Thread<'k, H>,
+    pub(crate) name: String,
     /// What the statements were parsed from: the scenario, or the text of a `sh -c`.
-    pub(super) source: Arc<Source>,
+    pub(crate) source: Arc<Source>,
     /// How many `sh -c` this is inside.
-    pub(super) shells: usize,
+    pub(crate) shells: usize,
     vars: BTreeMap<String, String>,
     /// The outputs being captured, innermost last.
     captures: Vec<String>,
@@ -47,7 +47,7 @@ pub(super) struct Interp<'t, 'k, H: Host> {
 }
 
 impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
-    pub(super) fn new(world: &'t Arc<World<H>>, td: &'t Thread<'k, H>, name: &str, source: Arc<Source>) -> Self {
+    pub(crate) fn new(world: &'t Arc<World<H>>, td: &'t Thread<'k, H>, name: &str, source: Arc<Source>) -> Self {
         Self {
             world,
             td,
@@ -64,13 +64,13 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
     }
 
     /// Runs a whole script, and waits for what it started, however it ended.
-    pub(super) fn script(&mut self, stmts: &[Stmt]) -> Result<(), Stop> {
+    pub(crate) fn script(&mut self, stmts: &[Stmt]) -> Result<(), Stop> {
         let done = self.block(stmts);
         self.wait();
         done
     }
 
-    pub(super) fn block(&mut self, stmts: &[Stmt]) -> Result<(), Stop> {
+    pub(crate) fn block(&mut self, stmts: &[Stmt]) -> Result<(), Stop> {
         stmts.iter().try_for_each(|stmt| self.stmt(stmt))
     }
 
@@ -198,7 +198,7 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
     }
 
     /// Decodes and runs a command, and lets the host and the invariants know.
-    pub(super) fn argv(&mut self, argv: &[Arg], span: Span) -> Result<Status, Stop> {
+    pub(crate) fn argv(&mut self, argv: &[Arg], span: Span) -> Result<Status, Stop> {
         let cmd = decode(argv).map_err(|error| Stop::Syntax(self.at(error)))?;
         let text = argv.iter().map(|arg| arg.text.as_str()).collect::<Vec<_>>().join(" ");
         let outermost = self.commands == 0;
@@ -262,7 +262,7 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
     }
 
     /// Prints a line, to where the output of this command goes.
-    pub(super) fn print(&mut self, line: &str) {
+    pub(crate) fn print(&mut self, line: &str) {
         match self.captures.last_mut() {
             Some(capture) => {
                 capture.push_str(line);
@@ -273,14 +273,14 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
     }
 
     /// Runs `body` and returns what it printed.
-    pub(super) fn capture<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> (R, String) {
+    pub(crate) fn capture<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> (R, String) {
         self.captures.push(String::new());
         let result = body(self);
         (result, self.captures.pop().unwrap_or_default())
     }
 
     /// `sleep`: tasks of a kernel with one CPU get their turn, too.
-    pub(super) fn pause(&self, length: core::time::Duration) {
+    pub(crate) fn pause(&self, length: core::time::Duration) {
         self.world.host().pause(length);
         self.td.platform().preempt();
     }

@@ -12,7 +12,7 @@ use crate::scenario::command::{Arg, JailCreate};
 
 impl<H: Host> Interp<'_, '_, H> {
     /// `jail -c`: makes the vnet, lends it its interfaces, runs the command. What fails takes the jail with it.
-    pub(super) fn jail_create(&mut self, jail: JailCreate, span: Span) -> Done {
+    pub(crate) fn jail_create(&mut self, jail: JailCreate, span: Span) -> Done {
         let JailCreate { name, persist, interfaces, command } = jail;
         let vnet = match self.jail_make(&name) {
             Ok(vnet) => vnet,
@@ -36,7 +36,7 @@ impl<H: Host> Interp<'_, '_, H> {
     }
 
     /// Makes a jail, a child of the current one. Its name is taken at once, and can be looked up when the vnet is there.
-    pub(super) fn jail_make(&mut self, name: &str) -> Result<VnetRef<H>, Errno> {
+    pub(crate) fn jail_make(&mut self, name: &str) -> Result<VnetRef<H>, Errno> {
         let curvnet = self.td.curvnet();
         {
             let mut tables = self.world.tables.lock();
@@ -61,7 +61,7 @@ impl<H: Host> Interp<'_, '_, H> {
     }
 
     /// `jail -r`: takes the name away, then the jails that were made in it, then the vnet.
-    pub(super) fn jail_remove(&mut self, name: &str) -> Result<(), Errno> {
+    pub(crate) fn jail_remove(&mut self, name: &str) -> Result<(), Errno> {
         let vnet = {
             let mut tables = self.world.tables.lock();
             let known = |jail: &Jail<H>| jail.name == name && jail.vnet.is_some();
@@ -84,13 +84,13 @@ impl<H: Host> Interp<'_, '_, H> {
         vnet_destroy(self.td, &vnet)
     }
 
-    pub(super) fn jls(&mut self) {
+    pub(crate) fn jls(&mut self) {
         let names: Vec<_> = self.world.tables.lock().jails.iter().map(|jail| jail.name.clone()).collect();
         names.iter().for_each(|name| self.print(name));
     }
 
     /// `jexec J cmd…`
-    pub(super) fn jexec(&mut self, jail: &str, rest: &[Arg], span: Span) -> Done {
+    pub(crate) fn jexec(&mut self, jail: &str, rest: &[Arg], span: Span) -> Done {
         let td = self.td;
         let Some(vnet) = self.world.jail(&td.curvnet(), jail) else { return Ok(Err(Fail::from(Errno::ENOENT))) };
         let _cur = td.curvnet_set(Some(vnet));

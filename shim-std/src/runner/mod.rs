@@ -22,17 +22,19 @@
 //! assert_eq!(report.verdict, Verdict::Passed);
 //! ```
 
-mod device;
-mod finish;
+pub(crate) mod device;
+pub(crate) mod finish;
 mod host;
 mod ifconfig;
-mod interp;
-mod jail;
+pub(crate) mod interp;
+pub(crate) mod jail;
 mod kpi;
 mod perform;
 mod show;
+#[cfg(test)]
+mod tests;
 pub mod threads;
-mod world;
+pub(crate) mod world;
 
 use std::sync::Arc;
 
@@ -128,20 +130,20 @@ pub fn execute<H: Host>(host: H, source: &Source, script: &Script, boot: &Boot) 
 }
 
 /// As many threads as a scenario may have at a time.
-const MAX_THREADS: usize = 128;
+pub(crate) const MAX_THREADS: usize = 128;
 
 /// What came of a command: nothing, or why it failed.
-type Status = Result<(), Fail>;
+pub(crate) type Status = Result<(), Fail>;
 
 /// A command that failed.
 #[derive(Clone, Debug)]
-struct Fail {
+pub(crate) struct Fail {
     /// The error, if it has a number.
-    errno: Option<Errno>,
+    pub(crate) errno: Option<Errno>,
     /// Where it went wrong, if that is inside the command: the line of a `sh -c`.
-    cause: Option<Diagnostics>,
+    pub(crate) cause: Option<Diagnostics>,
     /// What to say if the command itself is to blame and there is no number.
-    what: Option<String>,
+    pub(crate) what: Option<String>,
 }
 
 impl From<Errno> for Fail {
@@ -158,4 +160,4 @@ impl Fail {
 }
 
 /// What a command gives: its status, or the end of the thread's script.
-type Done = Result<Status, Stop>;
+pub(crate) type Done = Result<Status, Stop>;

@@ -1,10 +1,10 @@
 //! Running a scenario on threads of the operating system.
 
+use core::any::Any;
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use core::{fmt, mem};
-use std::any::Any;
 use std::panic::{catch_unwind, panic_any};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, mpsc};
 use std::thread;
@@ -267,6 +267,18 @@ impl Shared {
 }
 
 impl Threads {
+    /// A host of its own, whose lines nobody reads.
+    #[must_use]
+    pub fn new() -> Self {
+        hush();
+        Self(Shared::new(&Options::default()))
+    }
+
+    /// Whether a panic of the emulated kernel has stopped everybody.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.0.host.is_halted()
+    }
+
     /// Starts a thread of the operating system whose end is waited for at the end of the run.
     fn start(&self, name: String, body: impl FnOnce() + Send + 'static) {
         let shared = Arc::clone(&self.0);
@@ -279,6 +291,12 @@ impl Threads {
             Ok(handle) => self.0.handles().push(handle),
             Err(error) => panic_any(format!("cannot start a thread: {error}")),
         }
+    }
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -12,55 +12,55 @@ use super::interp::Stop;
 use crate::scenario::Diagnostics;
 
 /// A jail, which is a vnet by name.
-pub(super) struct Jail<H: Host> {
-    pub(super) name: String,
+pub(crate) struct Jail<H: Host> {
+    pub(crate) name: String,
     /// The jail in which it was made; `None` is the host.
-    pub(super) parent: Option<String>,
+    pub(crate) parent: Option<String>,
     /// `None` while it is being made.
-    pub(super) vnet: Option<VnetRef<H>>,
+    pub(crate) vnet: Option<VnetRef<H>>,
 }
 
 /// How a handle's interface was attached, and so how it is detached.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attached {
+pub(crate) enum Attached {
     No,
     Plain,
     Ether,
 }
 
 /// What a label of `kpi` stands for: a driver's pointers.
-pub(super) struct Handle<H: Host> {
+pub(crate) struct Handle<H: Host> {
     /// `None` while a thread is using it, and after `if_free`.
-    pub(super) owner: Option<IfnetOwner<H>>,
+    pub(crate) owner: Option<IfnetOwner<H>>,
     /// A thread has taken the owner out.
-    pub(super) busy: bool,
-    pub(super) attached: Attached,
+    pub(crate) busy: bool,
+    pub(crate) attached: Attached,
     /// `struct ifnet *`: stale after `if_free`, as in C.
-    pub(super) ifp: Ifp<H>,
+    pub(crate) ifp: Ifp<H>,
     /// Taken by `if_ref`.
-    pub(super) refs: Vec<IfnetRef<H>>,
+    pub(crate) refs: Vec<IfnetRef<H>>,
 }
 
 impl<H: Host> Handle<H> {
     /// Whether the pointer is good because of something that the handle holds.
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.owner.is_some() || self.busy || !self.refs.is_empty()
     }
 }
 
 /// What the threads look things up in.
-pub(super) struct Tables<H: Host> {
-    pub(super) jails: Vec<Jail<H>>,
-    pub(super) handles: BTreeMap<String, Handle<H>>,
+pub(crate) struct Tables<H: Host> {
+    pub(crate) jails: Vec<Jail<H>>,
+    pub(crate) handles: BTreeMap<String, Handle<H>>,
     /// Hardware by name; `None` while it comes or goes.
-    pub(super) devices: BTreeMap<String, Option<IfnetOwner<H>>>,
-    pub(super) listeners: Vec<BpfListener<H>>,
+    pub(crate) devices: BTreeMap<String, Option<IfnetOwner<H>>>,
+    pub(crate) listeners: Vec<BpfListener<H>>,
 }
 
 /// One booted kernel and what a scenario has made in it.
-pub(super) struct World<H: Host> {
-    pub(super) kernel: Kernel<H>,
-    pub(super) tables: H::Mutex<Tables<H>>,
+pub(crate) struct World<H: Host> {
+    pub(crate) kernel: Kernel<H>,
+    pub(crate) tables: H::Mutex<Tables<H>>,
     /// Commands under way.
     in_flight: H::Mutex<usize>,
     outcome: H::Mutex<Outcome>,
@@ -69,15 +69,15 @@ pub(super) struct World<H: Host> {
 
 /// What went wrong so far.
 #[derive(Default)]
-pub(super) struct Outcome {
-    pub(super) syntax: Option<Diagnostics>,
-    pub(super) expectations: Vec<Diagnostics>,
-    pub(super) invariant: Option<String>,
-    pub(super) leak: Option<String>,
+pub(crate) struct Outcome {
+    pub(crate) syntax: Option<Diagnostics>,
+    pub(crate) expectations: Vec<Diagnostics>,
+    pub(crate) invariant: Option<String>,
+    pub(crate) leak: Option<String>,
 }
 
 impl<H: Host> World<H> {
-    pub(super) fn new(kernel: Kernel<H>) -> Self {
+    pub(crate) fn new(kernel: Kernel<H>) -> Self {
         let tables =
             Tables { jails: Vec::new(), handles: BTreeMap::new(), devices: BTreeMap::new(), listeners: Vec::new() };
         Self {
@@ -89,22 +89,22 @@ impl<H: Host> World<H> {
         }
     }
 
-    pub(super) fn host(&self) -> &H {
+    pub(crate) fn host(&self) -> &H {
         self.kernel.platform()
     }
 
     /// A name for a new thread.
-    pub(super) fn thread_name(&self) -> String {
+    pub(crate) fn thread_name(&self) -> String {
         format!("t{}", self.threads.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// A command begins.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         *self.in_flight.lock() += 1;
     }
 
     /// A command ends. If no other is under way, the invariants are checked; nobody can begin one meanwhile.
-    pub(super) fn end(&self, td: &Thread<'_, H>, check: bool) {
+    pub(crate) fn end(&self, td: &Thread<'_, H>, check: bool) {
         let mut in_flight = self.in_flight.lock();
         *in_flight -= 1;
         if *in_flight == 0 && check {
@@ -112,18 +112,18 @@ impl<H: Host> World<H> {
         }
     }
 
-    pub(super) fn check(&self, td: &Thread<'_, H>) {
+    pub(crate) fn check(&self, td: &Thread<'_, H>) {
         if let Err(violation) = invariants::check(td) {
             self.outcome.lock().invariant.get_or_insert_with(|| violation.to_string());
         }
     }
 
-    pub(super) fn leaked(&self, what: String) {
+    pub(crate) fn leaked(&self, what: String) {
         self.outcome.lock().leak.get_or_insert(what);
     }
 
     /// Notes how the script of a thread ended.
-    pub(super) fn stopped(&self, done: Result<(), Stop>) {
+    pub(crate) fn stopped(&self, done: Result<(), Stop>) {
         let mut outcome = self.outcome.lock();
         match done {
             Ok(()) => {}
@@ -135,7 +135,7 @@ impl<H: Host> World<H> {
     }
 
     /// The kernel and what went wrong; everything else is given back.
-    pub(super) fn into_parts(self) -> (Kernel<H>, Outcome) {
+    pub(crate) fn into_parts(self) -> (Kernel<H>, Outcome) {
         let Self { kernel, tables, in_flight: _, outcome, threads: _ } = self;
         drop(tables);
         let outcome = core::mem::take(&mut *outcome.lock());
@@ -143,7 +143,7 @@ impl<H: Host> World<H> {
     }
 
     /// Looks up a jail that the jail of vnet `from` may see: one made in it, or in one of those. `0` is the host's.
-    pub(super) fn jail(&self, from: &VnetRef<H>, name: &str) -> Option<VnetRef<H>> {
+    pub(crate) fn jail(&self, from: &VnetRef<H>, name: &str) -> Option<VnetRef<H>> {
         let tables = self.tables.lock();
         let own = tables.jails.iter().find(|jail| jail.vnet.as_ref().is_some_and(|vnet| vnet.ptr_eq(from)));
         let own = own.map(|jail| jail.name.as_str());
@@ -157,7 +157,7 @@ impl<H: Host> World<H> {
     }
 
     /// Any vnet by the name of its jail; `0` is the default one.
-    pub(super) fn vnet_by_jail(&self, name: &str) -> Option<VnetRef<H>> {
+    pub(crate) fn vnet_by_jail(&self, name: &str) -> Option<VnetRef<H>> {
         if name == "0" {
             return Some(self.kernel.vnet0());
         }
@@ -165,7 +165,7 @@ impl<H: Host> World<H> {
     }
 
     /// Any vnet by its number.
-    pub(super) fn vnet_by_number(&self, number: u32) -> Option<VnetRef<H>> {
+    pub(crate) fn vnet_by_number(&self, number: u32) -> Option<VnetRef<H>> {
         if number == 0 {
             return Some(self.kernel.vnet0());
         }
@@ -175,7 +175,7 @@ impl<H: Host> World<H> {
     }
 
     /// Calls `call` with the owner of a handle, which no other thread can have meanwhile.
-    pub(super) fn with_owner<R>(
+    pub(crate) fn with_owner<R>(
         &self,
         label: &str,
         call: impl FnOnce(&IfnetOwner<H>, &mut Attached) -> Result<R, Errno>,
@@ -192,7 +192,7 @@ impl<H: Host> World<H> {
     }
 
     /// Takes the owner of a handle out of the table.
-    pub(super) fn take_owner(&self, label: &str) -> Result<(IfnetOwner<H>, Attached), Errno> {
+    pub(crate) fn take_owner(&self, label: &str) -> Result<(IfnetOwner<H>, Attached), Errno> {
         let mut tables = self.tables.lock();
         let handle = tables.handles.get_mut(label).ok_or(Errno::ENXIO)?;
         let owner = handle.owner.take().ok_or(Errno::ENXIO)?;
@@ -202,7 +202,7 @@ impl<H: Host> World<H> {
 }
 
 /// Starts the thread that does deferred work.
-pub(super) fn spawn_worker<H: Host>(world: &Arc<World<H>>) -> H::Join {
+pub(crate) fn spawn_worker<H: Host>(world: &Arc<World<H>>) -> H::Join {
     let worker = Arc::clone(world);
     let body = move || {
         let Ok(td) = worker.kernel.thread() else { return };
