@@ -105,7 +105,12 @@ impl<P: Platform> Kernel<P> {
     /// # Errors
     /// `ENOMEM`; everything is given back.
     pub fn boot(platform: P, config: Config) -> Result<Self, Errno> {
-        let kernel = Self::without_drivers(platform, config)?;
+        let domain = DomainRef::try_new(platform, config.threads)?;
+        let built = Self::without_drivers(&domain, config);
+        let kernel = built.inspect_err(|_| {
+            // What was built before is freed by callbacks.
+            while domain.poll() {}
+        })?;
         let booted = kernel.start();
         match booted {
             Ok(()) => Ok(kernel),
@@ -116,12 +121,11 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
-    fn without_drivers(platform: P, config: Config) -> Result<Self, NoMem> {
-        let domain = DomainRef::try_new(platform, config.threads)?;
+    fn without_drivers(domain: &DomainRef<P>, config: Config) -> Result<Self, NoMem> {
         let allocator = domain.platform().allocator();
         let mut vnets = Vnets { list: TryVec::new(allocator.clone()), ids: IdSpace::new(allocator.clone()) };
         let number = vnets.ids.alloc_lowest(u32::MAX)?.unwrap_or_default();
-        let vnet0 = Shared::try_new(&domain, Vnet::new(&domain, number))?;
+        let vnet0 = Shared::try_new(domain, Vnet::new(domain, number))?;
         vnets.list.try_push(vnet0.clone()).map_err(|_| NoMem)?;
         Ok(Self {
             ifnet_sx: Sx::new("ifnet_sx", LockClass::IFNET_SX, true),
@@ -131,13 +135,13 @@ impl<P: Platform> Kernel<P> {
             bpf_sx: Sx::new("bpf global lock", LockClass::BPF_SX, false),
             witness: Witness::new(),
             next_thread: AtomicU32::new(1),
-            index: IndexTable::try_new(&domain)?,
+            index: IndexTable::try_new(domain)?,
             events: EventHandlers::new(allocator.clone()),
             sysinits: P::Mutex::new(TryVec::new(allocator)),
             vnets: P::Mutex::new(vnets),
-            taskq: TaskQueue::new(&domain, config.tasks),
+            taskq: TaskQueue::new(domain, config.tasks),
             vnet0,
-            domain,
+            domain: domain.clone(),
             config,
         })
     }
