@@ -1,5 +1,8 @@
 //! Hosted runtime of `ifnet`.
 
 pub mod alloc;
+pub mod explore;
 pub mod host;
 pub mod scenario;
+pub mod story;
+pub mod token;
