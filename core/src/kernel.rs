@@ -95,7 +95,7 @@ impl<P: Platform> Kernel<P> {
     /// # use core::mem::MaybeUninit;
     /// # let memory: &'static mut [MaybeUninit<u8>] = Box::leak(vec![MaybeUninit::uninit(); 1 << 20].into());
     /// # let pool: &'static FixedPool = Box::leak(Box::new(FixedPool::new(memory)));
-    /// let kernel: Kernel<SpinHost<_>> = Kernel::boot(SpinHost::new(pool), Config::default().threads(4))?;
+    /// let kernel: Kernel<SpinHost<_>> = Kernel::boot(SpinHost::new(pool.by_ref()), Config::default().threads(4))?;
     /// let td = kernel.thread()?;
     /// let lo0 = ifnet::ifunit(&td, "lo0").expect("every vnet has a loopback");
     /// assert_eq!(lo0.index(), 1);
@@ -252,5 +252,31 @@ impl<P: Platform> Kernel<P> {
         drop(self);
         // What the tables held is freed by callbacks, and those may defer more.
         while domain.poll() {}
+    }
+}
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::Host;
+
+    #[test]
+    fn a_boot_that_is_refused_memory_gives_everything_back() {
+        let mut allowed = 0;
+        loop {
+            let host = Host::default();
+            let arena = host.arena().clone();
+            arena.fail_after(allowed);
+            let booted = Kernel::boot(host, Config::default().threads(2));
+            arena.fail_never();
+            let done = booted.map(Kernel::shutdown);
+            assert_eq!(arena.live(), 0, "after {allowed} allocations");
+            match done {
+                Ok(()) => break,
+                Err(errno) => assert_eq!(errno, Errno::ENOMEM, "after {allowed} allocations"),
+            }
+            allowed += 1;
+        }
+        assert!(allowed > 20, "a boot that takes only {allowed} allocations");
     }
 }
