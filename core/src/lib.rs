@@ -56,7 +56,7 @@ pub use ifnet::{
 };
 pub use kernel::{Config, Kernel};
 pub use lifecycle::{
-    ether_ifattach, ether_ifdetach, if_addaddr, if_addmulti, if_alloc, if_allmulti, if_attach, if_deladdr, if_delmulti,
+    ether_ifattach, ether_ifdetach, if_addaddr, if_addmulti, if_allmulti, if_alloc, if_attach, if_deladdr, if_delmulti,
     if_detach, if_down, if_free, if_initname, if_input, if_link_state_change, if_lladdr, if_rename, if_setdescription,
     if_setflags, if_setlladdr, if_setmtu, if_transmit, if_up, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifpromisc,
     ip6_input,

@@ -229,4 +229,3 @@ fn trace<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
         Event::Attached(_) | Event::Rename(..) | Event::Clone(_) => {}
     }
 }
-
