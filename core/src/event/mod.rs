@@ -229,3 +229,6 @@ fn trace<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
         Event::Attached(_) | Event::Rename(..) | Event::Clone(_) => {}
     }
 }
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests;
