@@ -21,6 +21,16 @@
 //! | [`bpf`], [`event`] | taps; event handlers |
 //! | [`clone`](mod@clone), [`drivers`] | cloners with their units; loopback, disc, epair |
 //! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
+//!
+//! # Features
+//!
+//! | feature | default | for |
+//! |---|---|---|
+//! | `hashbrown` | on | hash tables of the crate of that name, which links `alloc`, and so wants a global allocator in the program |
+//! | `witness` | off | the lock-order witness |
+//! | `hazards` | off | historical bugs that can be opened by name, for explorers and fuzzers |
+//!
+//! A kernel without a global allocator takes `default-features = false`; nothing else changes.
 #![no_std]
 
 #[cfg(test)]

@@ -128,6 +128,7 @@ fn run(pool: &'static FixedPool) -> Result<(), Errno> {
         driver(&td, &jail)?;
         hardware(&td)?;
         cloned(&td, &jail)?;
+        refuse(pool, &td, &jail)?;
         // Arrays that have grown stay large, and the pool cuts its memory up in the first rounds: only then must one
         // round leave what the round before has left.
         exhaust(&td);
@@ -195,6 +196,87 @@ fn cloned(td: &Thread<'_, Host>, jail: &VnetRef<Host>) -> Result<(), Errno> {
     let _cur = td.curvnet_set(Some(jail.clone()));
     assert!(ifunit(td, "epair0b").is_none(), "both ends are gone");
     Ok(())
+}
+
+/// Refuses every allocation of every verb in turn: each must say `ENOMEM` and leave everything as it was.
+fn refuse(pool: &FixedPool, td: &Thread<'_, Host>, jail: &VnetRef<Host>) -> Result<(), Errno> {
+    let tap = if_alloc(td, IfType::Ether)?;
+    if_initname(&tap, "em", Some(2))?;
+    ether_ifattach(td, &tap, [2, 0, 0, 0, 0, 2])?;
+
+    each_refused(pool, td, "if_alloc", || if_alloc(td, IfType::Ether).map(|owner| if_free(td, owner)));
+    each_refused(pool, td, "vnet_alloc", || {
+        let jail = vnet_alloc(td)?;
+        granted(|| vnet_destroy(td, &jail))
+    });
+    for kind in ["disc", "epair", "disc300", "epair300"] {
+        each_refused(pool, td, kind, || {
+            let name = if_clone_create(td, kind)?;
+            granted(|| if_clone_destroy(td, &name))
+        });
+    }
+    each_refused(pool, td, "ether_ifattach", || {
+        let owner = if_alloc(td, IfType::Ether)?;
+        if_initname(&owner, "em", Some(1))?;
+        let attached = ether_ifattach(td, &owner, [2, 0, 0, 0, 0, 1]);
+        granted(|| {
+            if attached.is_ok() {
+                ether_ifdetach(td, &owner);
+            }
+            if_free(td, owner);
+            attached
+        })
+    });
+    each_refused(pool, td, "bpf_open", || bpf_open(td, "em2").map(drop));
+    each_refused(pool, td, "if_addaddr", || {
+        let addr = SockAddr::Inet([192, 0, 2, 7]);
+        if_addaddr(td, &tap, addr, 24)?;
+        if_deladdr(&tap, addr)
+    });
+    each_refused(pool, td, "if_addgroup", || {
+        if_addgroup(td, &tap, "uplink")?;
+        if_delgroup(td, &tap, "uplink")
+    });
+    each_refused(pool, td, "if_rename", || {
+        if_rename(td, &tap, "wan0")?;
+        granted(|| if_rename(td, &tap, "em2"))
+    });
+    each_refused(pool, td, "if_vmove_loan", || {
+        drop(if_vmove_loan(td, "em2", jail)?);
+        granted(|| if_vmove_reclaim(td, "em2", jail).map(drop))
+    });
+    drop(if_vmove_loan(td, "em2", jail)?);
+    each_refused(pool, td, "if_vmove_reclaim", || {
+        drop(if_vmove_reclaim(td, "em2", jail)?);
+        granted(|| if_vmove_loan(td, "em2", jail).map(drop))
+    });
+
+    ether_ifdetach(td, &tap);
+    if_free(td, tap);
+    Ok(())
+}
+
+/// Runs `verb`, which undoes itself, with no allocation granted, with one, and so on until it succeeds.
+fn each_refused(pool: &FixedPool, td: &Thread<'_, Host>, what: &str, verb: impl Fn() -> Result<(), Errno>) {
+    // Once without a limit: arrays that have grown stay large.
+    verb().unwrap_or_else(|errno| panic!("{what}: {errno:?} with memory"));
+    let before = settled(pool, td);
+    for allowed in 0.. {
+        LEFT.store(allowed, Ordering::Relaxed);
+        let result = verb();
+        LEFT.store(usize::MAX, Ordering::Relaxed);
+        assert_eq!(settled(pool, td), before, "{what} has kept something, refused after {allowed} allocations");
+        match result {
+            Ok(()) => break,
+            Err(errno) => assert_eq!(errno, Errno::ENOMEM, "{what}, refused after {allowed} allocations"),
+        }
+    }
+}
+
+/// Undoes a verb; what this needs is granted.
+fn granted(undo: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    LEFT.store(usize::MAX, Ordering::Relaxed);
+    undo()
 }
 
 /// What is in use once all that was deferred is done.
