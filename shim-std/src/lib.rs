@@ -2,4 +2,5 @@
 
 pub mod alloc;
 pub mod host;
+pub mod model;
 pub mod scenario;
