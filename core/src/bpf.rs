@@ -72,6 +72,14 @@ impl<P: Platform> BpfSlot<P> {
     }
 }
 
+impl<P: Platform> BpfIf<P> {
+    /// The vnet on whose list it is, and its interface.
+    pub(crate) fn place(&self) -> (Option<VnetRef<P>>, Option<Ifp<P>>) {
+        let ifp = self.ifp.lock().as_ref().map(|ifp| Ifp::clone(ifp));
+        (self.vnet.lock().clone(), ifp)
+    }
+}
+
 /// `bpfattach`: gives the interface a tap, in the current vnet.
 ///
 /// # Locks

@@ -1,1 +1,183 @@
-//! placeholder
+//! What must hold between operations, checked from the outside: the general oracle of tests, fuzzing and exploration.
+//!
+//! The numbers are those of the specification (I1–I14); I15 is this library's own. [`check`] walks the whole kernel and
+//! is meant for moments when no operation is under way. The rest of the list is checked where it happens: sleeping
+//! inside a section (I7) and freeing too early (I10) panic, the witness watches the lock order (I12), and with the
+//! feature `hazards` events that do not alternate (I13) panic.
+//!
+//! | | what holds |
+//! |---|---|
+//! | I1 | an interface on a list is alive, names that vnet, and its index slot holds it |
+//! | I2 | `vnet_ifcnt` is the length of the list, and the table of names has exactly its interfaces |
+//! | I4 | the index of an interface is the one that `if_alloc` gave |
+//! | I8 | both sides of every group membership agree; a group has members; it belongs to the vnet of each |
+//! | I9 | a cloned interface is on exactly the list of its cloner, in its home vnet |
+//! | I11 | no interface is in a vnet that is destroyed |
+//! | I14 | a tap is on the list of its interface's vnet |
+//! | I15 | no move, create or rename has made two interfaces of one name |
+
+use core::fmt;
+
+use crate::clone::Cloner;
+use crate::epoch::Section;
+use crate::ifnet::{IfName, Ifnet};
+use crate::mem::Shared;
+use crate::platform::{Mutex, Platform};
+use crate::sync::atomic::Ordering;
+use crate::thread::Thread;
+use crate::vnet::{Vnet, VnetRef};
+
+/// An invariant that does not hold, with the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its number in the specification: `"I2"`.
+    pub invariant: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+    /// The vnet in which it is wrong.
+    pub vnet: u32,
+    /// The interface, group or kind that it is about; may be empty.
+    pub name: IfName,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { invariant, what, vnet, name } = self;
+        write!(f, "{invariant}: {what} (v{vnet}")?;
+        if !name.is_empty() {
+            write!(f, ", {name}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl core::error::Error for Violation {}
+
+/// A vnet that is being looked at.
+struct Look<'a, P: Platform> {
+    td: &'a Thread<'a, P>,
+    vnet: &'a VnetRef<P>,
+    section: &'a Section<'a, P>,
+}
+
+/// Checks every invariant that can be seen from outside.
+///
+/// # Locks
+/// Takes `ifnet_sx` shared, and an epoch section. No operation may be under way in another thread.
+///
+/// # Errors
+/// The first [`Violation`] found.
+pub fn check<P: Platform>(td: &Thread<'_, P>) -> Result<(), Violation> {
+    let kernel = td.kernel();
+    let _rlock = kernel.ifnet_sx.slock(td);
+    let section = td.net_epoch_enter();
+    let mut at = 0;
+    while let Some(vnet) = { kernel.vnets.lock().list.get(at).cloned() } {
+        let look = Look { td, vnet: &vnet, section: &section };
+        look.interfaces()?;
+        look.groups()?;
+        look.cloners()?;
+        look.taps()?;
+        at += 1;
+    }
+    Ok(())
+}
+
+impl<P: Platform> Look<'_, P> {
+    fn require(&self, holds: bool, invariant: &'static str, what: &'static str, name: &str) -> Result<(), Violation> {
+        if holds {
+            return Ok(());
+        }
+        let name = IfName::new_or_empty(name).unwrap_or_default();
+        Err(Violation { invariant, what, vnet: self.vnet.id(), name })
+    }
+
+    /// I1, I2, I4, I11, I15.
+    fn interfaces(&self) -> Result<(), Violation> {
+        let Vnet { ifnets, names, name_clashes, .. } = &**self.vnet;
+        let mut count = 0;
+        for ifp in ifnets.iter(self.section) {
+            let name = name_of(ifp.get());
+            self.require(!ifp.get().life.is_freed(), "I1", "a freed interface is on a list", &name)?;
+            self.require(ifp.refcount() > 0, "I1", "an interface without references is on a list", &name)?;
+            self.require(ifp.get().vnet.is(self.vnet), "I1", "an interface is on the list of another vnet", &name)?;
+            let indexed = self.td.kernel().index.at(ifp.index(), self.section);
+            self.require(indexed.is_some_and(|at| at.addr() == ifp.addr()), "I1", "the index slot lost the interface", &name)?;
+            self.require(ifp.get().index_is_first(), "I4", "the index of an interface changed", &name)?;
+            self.require(names.lock().has(&name, ifp), "I2", "the table of names lacks an interface", &name)?;
+            self.memberships(ifp.get(), &name)?;
+            self.cloned(ifp.get(), &name)?;
+            count += 1;
+        }
+        self.require(count == self.vnet.ifcnt(), "I2", "vnet_ifcnt is not the length of the list", "")?;
+        self.require(names.lock().linked() == count, "I2", "the table of names has more than the list", "")?;
+        self.require(!self.vnet.is_destroyed() || count == 0, "I11", "a destroyed vnet has interfaces", "")?;
+        let clashes = name_clashes.load(Ordering::Relaxed);
+        self.require(clashes == 0, "I15", "a move, create or rename made two interfaces of one name", "")
+    }
+
+    /// I8, from the interface's side.
+    fn memberships(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
+        for membership in ifp.groups.iter(self.section) {
+            let sides = membership.sides();
+            let agrees = sides.is_some_and(|sides| {
+                sides.group.members.contains(membership.get()) && self.vnet.groups.contains(&sides.group)
+            });
+            self.require(agrees, "I8", "an interface is in a group that its vnet does not have", name)?;
+        }
+        Ok(())
+    }
+
+    /// I8, from the group's side.
+    fn groups(&self) -> Result<(), Violation> {
+        for group in self.vnet.groups.iter(self.section) {
+            let name = group.name();
+            self.require(group.refcnt() > 0, "I8", "a group has no members", name)?;
+            for membership in group.members.iter(self.section) {
+                let sides = membership.sides();
+                let agrees = sides.is_some_and(|sides| {
+                    sides.ifp.groups.contains(membership.get()) && sides.ifp.vnet.is(self.vnet)
+                });
+                self.require(agrees, "I8", "a group has a member in another vnet", name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// I9, from the interface's side.
+    fn cloned(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
+        let cloner: Option<Shared<Cloner<P>, P>> = ifp.cloner.lock().clone();
+        let listed = cloner.is_none_or(|cloner| cloner.interfaces.contains(ifp) || cloner.is_detached());
+        self.require(listed, "I9", "a cloned interface is not on its cloner's list", name)
+    }
+
+    /// I9, from the cloner's side.
+    fn cloners(&self) -> Result<(), Violation> {
+        for cloner in self.vnet.cloners.iter(self.section) {
+            for ifp in cloner.get().interfaces.iter(self.section) {
+                let name = name_of(ifp.get());
+                self.require(!ifp.get().life.is_freed(), "I9", "a freed interface is on a cloner's list", &name)?;
+                let home = ifp.get().home.is(self.vnet);
+                self.require(home, "I9", "an interface is on the list of a cloner that is not its home's", &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// I14.
+    fn taps(&self) -> Result<(), Violation> {
+        for tap in self.vnet.taps.iter(self.section) {
+            let (vnet, ifp) = tap.get().place();
+            self.require(vnet.is_some_and(|vnet| vnet.ptr_eq(self.vnet)), "I14", "a tap is on another vnet's list", "")?;
+            let together = ifp.as_ref().is_some_and(|ifp| ifp.vnet.is(self.vnet));
+            let name = ifp.map(|ifp| name_of(&ifp)).unwrap_or_default();
+            self.require(together, "I14", "a tap is not where its interface is", &name)?;
+        }
+        Ok(())
+    }
+}
+
+/// The name, without the shadow check: a report is not a use.
+fn name_of<P: Platform>(ifp: &Ifnet<P>) -> IfName {
+    ifp.names.lock().xname.clone()
+}

@@ -215,6 +215,20 @@ impl<P: Platform> Kernel<P> {
         self.domain.grace_periods()
     }
 
+    /// `if_index` and `if_indexlim`: the highest index in use, and the number of slots of the index table.
+    pub fn if_index(&self, td: &Thread<'_, P>) -> (u32, usize) {
+        self.index.limits(td)
+    }
+
+    /// The vnets that exist, in the order of creation: calls `each` for every one.
+    pub fn vnet_foreach(&self, mut each: impl FnMut(&VnetRef<P>)) {
+        let mut at = 0;
+        while let Some(vnet) = { self.vnets.lock().list.get(at).cloned() } {
+            each(&vnet);
+            at += 1;
+        }
+    }
+
     /// The number of indices in use: interfaces between `if_alloc` and `if_free`, of all vnets.
     pub fn interfaces(&self) -> usize {
         self.index.in_use()
@@ -230,8 +244,9 @@ impl<P: Platform> Kernel<P> {
             td.net_epoch_drain_callbacks();
             td.net_epoch_drain_callbacks();
         }
-        let Self { vnet0, vnets, index, domain, .. } = self;
-        drop((index, vnets, vnet0));
-        while domain.pending() > 0 && domain.poll() {}
+        let domain = self.domain.clone();
+        drop(self);
+        // What the tables held is freed by callbacks, and those may defer more.
+        while domain.poll() {}
     }
 }

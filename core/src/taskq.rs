@@ -74,7 +74,7 @@ impl<P: Platform> TaskQueue<P> {
     /// Runs pending tasks until there are none; whether there was one. Does nothing if another thread is at it.
     pub(crate) fn run(&self, td: &Thread<'_, P>) -> bool {
         let mut ran = false;
-        while let Some((ifp, tasks)) = self.begin(td, None) {
+        while let Some((ifp, tasks)) = self.begin(td) {
             run_tasks(td, &ifp, tasks);
             self.end(td);
             ran = true;
@@ -85,30 +85,34 @@ impl<P: Platform> TaskQueue<P> {
     /// `taskqueue_drain`: returns when no task of the interface is pending or running.
     pub(crate) fn drain(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) {
         td.preempt();
-        while let Some((ifp, tasks)) = self.begin(td, Some(ifp)) {
-            run_tasks(td, &ifp, tasks);
-            self.end(td);
+        while let Some(tasks) = self.take_back(ifp) {
+            run_tasks(td, ifp, tasks);
         }
         let busy = || self.running.lock().as_ref().is_some_and(|now| now.ifp.ptr_eq(ifp) && now.thread != td.id());
         td.platform().sleep(self.channel(), &mut || !busy());
     }
 
-    /// Takes an interface (the first, or this one) off the queue with its tasks.
-    fn begin(&self, td: &Thread<'_, P>, only: Option<&Ifp<P>>) -> Option<(Ifp<P>, Tasks)> {
+    /// Takes the first interface off the queue with its tasks, and marks it as running.
+    fn begin(&self, td: &Thread<'_, P>) -> Option<(Ifp<P>, Tasks)> {
         let mut running = self.running.lock();
         if running.is_some() {
             return None;
         }
-        let ifp = match only {
-            Some(ifp) => ifp.clone(),
-            None => first(td, &self.queue)?,
-        };
-        if !self.queue.remove(&ifp) {
-            return None;
-        }
-        let tasks = Tasks::from_bits_truncate(ifp.tasks.swap(0, Ordering::AcqRel));
+        let ifp = first(td, &self.queue)?;
+        let tasks = self.unqueue(&ifp)?;
         *running = Some(Running { thread: td.id(), ifp: ifp.clone() });
         Some((ifp, tasks))
+    }
+
+    /// Takes this interface off the queue, whatever else is running.
+    fn take_back(&self, ifp: &Ifp<P>) -> Option<Tasks> {
+        let _guard = self.running.lock();
+        self.unqueue(ifp)
+    }
+
+    /// Under the lock of `running`.
+    fn unqueue(&self, ifp: &Ifp<P>) -> Option<Tasks> {
+        self.queue.remove(ifp).then(|| Tasks::from_bits_truncate(ifp.tasks.swap(0, Ordering::AcqRel)))
     }
 
     fn end(&self, td: &Thread<'_, P>) {

@@ -1,6 +1,9 @@
 //! Hosted runtime of `ifnet`.
 
 pub mod alloc;
+pub mod explore;
 pub mod host;
 pub mod model;
 pub mod scenario;
+pub mod story;
+pub mod token;

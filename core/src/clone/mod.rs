@@ -112,6 +112,11 @@ impl<P: Platform> Cloner<P> {
         &self.name
     }
 
+    /// Whether the cloner was taken away; an interface that its driver would not destroy may remain.
+    pub(crate) fn is_detached(&self) -> bool {
+        !Linked::<P, ByVnet>::link(self).is_listed()
+    }
+
     /// `ifc_alloc_unit`: takes a unit, for a driver that gives out its own; the lowest free one if none is asked for.
     ///
     /// # Errors

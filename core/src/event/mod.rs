@@ -98,6 +98,7 @@ impl<P: Platform> EventHandlers<P> {
 
     /// Calls every handler in order, then the trace.
     pub(crate) fn invoke(&self, td: &Thread<'_, P>, event: &Event<'_, P>) {
+        check_alternation(td, event);
         let mut last = None;
         while let Some(entry) = self.after(last) {
             last = Some(entry.rank);
@@ -175,6 +176,19 @@ pub fn eventhandler_deregister<P: Platform>(td: &Thread<'_, P>, tag: EventTag<P>
         return;
     }
     td.platform().sleep(channel(&entry), &mut || entry.running.load(Ordering::Acquire) == 0);
+}
+
+/// I13: arrivals and departures of an interface alternate. Checked with the feature `hazards`.
+fn check_alternation<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
+    let (ifp, arrives) = match *event {
+        Event::Arrival(ifp) => (ifp, true),
+        Event::Departure(ifp) => (ifp, false),
+        _ => return,
+    };
+    if !ifp.announce(arrives) && cfg!(feature = "hazards") {
+        let twice = if arrives { "arrives" } else { "departs" };
+        td.platform().panic(format_args!("I13: {} {twice} twice", ifp.name()));
+    }
 }
 
 /// An interface as the trace shows it. Reads without the shadow check: a report is not a use.

@@ -22,7 +22,7 @@ use crate::epoch::DomainRef;
 use crate::hazard::{Hazard, HazardSet};
 use crate::mem::{AnyShared, Borrowed, Link, Linked, Published, Shared, TailQ, TryVec};
 use crate::platform::{Mutex, Platform};
-use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use crate::thread::Thread;
 use crate::vnet::{Vnet, VnetRef};
 
@@ -87,7 +87,9 @@ pub struct Ifnet<P: Platform> {
     pub(crate) life: Life,
     hazards: HazardSet,
     if_type: IfType,
-    pub(crate) index: AtomicU32,
+    index: AtomicU32,
+    /// What `index` was first: for the check of invariant 1.
+    first_index: AtomicU32,
     pub(crate) idxgen: AtomicU16,
     flags: AtomicU32,
     pub(crate) names: P::Mutex<Names>,
@@ -109,6 +111,8 @@ pub struct Ifnet<P: Platform> {
     pub(crate) bpf: BpfSlot<P>,
     pub(crate) cloner: P::Mutex<Option<Shared<Cloner<P>, P>>>,
     pub(crate) tasks: AtomicUsize,
+    /// Whether the last announcement was an arrival (I13).
+    announced: AtomicBool,
     in_vnet: Link<Self, P>,
     in_cloner: Link<Self, P>,
     in_taskq: Link<Self, P>,
@@ -150,6 +154,7 @@ impl<P: Platform> Ifnet<P> {
             hazards: td.hazards(),
             if_type,
             index: AtomicU32::new(0),
+            first_index: AtomicU32::new(0),
             idxgen: AtomicU16::new(0),
             flags: AtomicU32::new(0),
             names: P::Mutex::new(Names {
@@ -176,6 +181,7 @@ impl<P: Platform> Ifnet<P> {
             bpf: BpfSlot::new(),
             cloner: P::Mutex::new(None),
             tasks: AtomicUsize::new(0),
+            announced: AtomicBool::new(false),
             in_vnet: Link::new(domain),
             in_cloner: Link::new(domain),
             in_taskq: Link::new(domain),
@@ -192,6 +198,19 @@ impl<P: Platform> Ifnet<P> {
     /// `if_index`: constant from `if_alloc` to `if_free`, over every move.
     pub fn index(&self) -> u32 {
         self.index.load(Ordering::Relaxed)
+    }
+
+    /// Stores the index that the table gave.
+    pub(crate) fn set_index(&self, index: u32) {
+        self.index.store(index, Ordering::Relaxed);
+        if self.first_index.load(Ordering::Relaxed) == 0 {
+            self.first_index.store(index, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the index is still the first one.
+    pub(crate) fn index_is_first(&self) -> bool {
+        self.index() == self.first_index.load(Ordering::Relaxed)
     }
 
     /// `if_idxgen`: the generation of the index slot at `if_alloc`.
@@ -338,6 +357,11 @@ impl<P: Platform> Ifnet<P> {
     /// `if_refcount`: references held, the index's included.
     pub fn refcount(&self) -> u32 {
         self.life.refs()
+    }
+
+    /// Notes an arrival or a departure; whether they alternate.
+    pub(crate) fn announce(&self, arrives: bool) -> bool {
+        self.announced.swap(arrives, Ordering::AcqRel) != arrives
     }
 
     pub(crate) fn hazard(&self, hazard: Hazard) -> bool {

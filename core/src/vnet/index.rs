@@ -85,7 +85,7 @@ impl<P: Platform> IndexTable<P> {
         let index = self.taken.lock().alloc_lowest(u32::MAX)?.ok_or(Errno::ENOSPC)?;
         let slots = self.grown_to(td, index).inspect_err(|_| self.give(index))?;
         let slot = &slots.0[index as usize];
-        ifp.index.store(index, Ordering::Relaxed);
+        ifp.set_index(index);
         ifp.idxgen.store(slot.gencnt.load(Ordering::Relaxed), Ordering::Relaxed);
         let none = slot.ifp.swap(Some(ifp.clone()));
         drop(none);
@@ -142,10 +142,9 @@ impl<P: Platform> IndexTable<P> {
         Some((ifp, slot.gencnt.load(Ordering::Relaxed)))
     }
 
-    /// Whether the slot of `ifp`'s index points to it.
-    pub(crate) fn holds(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) -> bool {
-        let section = td.net_epoch_enter();
-        self.load(ifp.index(), &section).is_some_and(|(found, _)| found.addr() == ifp.addr())
+    /// What stands in a slot, whatever its vnet and state.
+    pub(crate) fn at<'g>(&self, index: u32, section: &'g Section<'_, P>) -> Option<IfPtr<'g, P>> {
+        self.load(index, section).map(|(ifp, _)| ifp)
     }
 }
 

@@ -16,7 +16,7 @@
 //! one there until it returns, and every interface that is not at home in the default vnet holds one in that.
 
 
-use crate::ifnet::{IfName, Ifp};
+use crate::ifnet::{IfName, IfPtr, Ifp};
 use crate::mem::{NoMem, TryTable, hash_str};
 use crate::platform::{Platform, ThreadId};
 
@@ -144,6 +144,11 @@ impl<P: Platform> NameTable<P> {
 
     fn insert(&mut self, entry: Entry<P>) {
         self.table.insert_reserved(hash_str(&entry.name), entry);
+    }
+
+    /// Whether the table has this interface under this name.
+    pub(crate) fn has(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
+        self.live(name).any(|(it, _)| ifp.is(it))
     }
 
     /// The number of linked interfaces in the table.
