@@ -104,6 +104,9 @@ pub fn bpfattach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Er
     {
         let mut slot = ifp.bpf.0.lock();
         if let Tap::Live(_) = *slot {
+            // Not left to the end of `tap`, which is a grace period away.
+            let reference = tap.ifp.lock().take();
+            drop(reference);
             return Err(Errno::EEXIST);
         }
         *slot = Tap::Live(tap.clone());

@@ -100,7 +100,9 @@ pub fn drive<P: Platform>(td: &Thread<'_, P>, subject: &mut Subject<P>, op: &Op)
             Ok(String::new())
         }
         Op::Free { handle } => {
-            subject.owners.remove(handle).map_or((), |owner| if_free(td, owner));
+            if let Some(owner) = subject.owners.remove(handle) {
+                if_free(td, owner);
+            }
             Ok(String::new())
         }
         Op::Loan { at: jail, name, to } => {

@@ -22,7 +22,7 @@
 use core::fmt;
 
 use ifnet::platform::spin::SpinHost;
-use ifnet::{Config, Errno, Kernel};
+use ifnet::{Config, Errno, Kernel, invariants};
 
 use crate::alloc::CountingAlloc;
 
@@ -95,7 +95,7 @@ impl fmt::Debug for Divergence {
 
 impl core::error::Error for Divergence {}
 
-/// Runs a program on a fresh kernel, comparing outcome and state after every operation; at the end everything is given
+/// Runs a program on a fresh kernel, comparing outcome, state and invariants after every operation; at the end everything is given
 /// back, and no memory may be left.
 ///
 /// # Errors
@@ -117,6 +117,7 @@ pub fn check(program: &Program) -> Result<(), Divergence> {
             return Err(diverged(at + 1, format!("{op}\n  model:  {expected:?}\n  kernel: {outcome:?}")));
         }
         compare(&model, &td, &subject).map_err(|what| diverged(at + 1, what))?;
+        invariants::check(&td).map_err(|violation| diverged(at + 1, violation.to_string()))?;
     }
     subject.finish(&td);
     drop(td);
