@@ -34,3 +34,18 @@ fn core_and_model_agree_for_long() {
         panic!("…\n{}", lines[lines.len().saturating_sub(200)..].join("\n"));
     }
 }
+
+/// What the fuzzer starts from: every seed makes sense and agrees.
+#[test]
+fn seeds_of_the_fuzzer_agree() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/lifecycle");
+    let mut count = 0;
+    for entry in std::fs::read_dir(seeds).expect("the seeds are in the repository") {
+        let path = entry.expect("a directory can be read").path();
+        let program = Program::from_bytes(&std::fs::read(&path).expect("a seed can be read"));
+        println!("# {}\n{program}", path.display());
+        check(&program).expect("core and model agree");
+        count += 1;
+    }
+    assert!(count >= 5, "only {count} seeds");
+}

@@ -4,8 +4,8 @@ use core::fmt::Debug;
 use std::collections::BTreeSet;
 
 use ifnet::{
-    Errno, IfFlags, Ifp, Platform, Thread, if_foreach, if_getgroup, if_getgroupmembers, ifnet_byindex, ifnet_byindexgen,
-    ifunit, ifunit_ref,
+    Errno, IfFlags, Ifp, Platform, Thread, if_foreach, if_getgroup, if_getgroupmembers, ifnet_byindex,
+    ifnet_byindexgen, ifunit, ifunit_ref,
 };
 
 use super::drive::Subject;
@@ -52,7 +52,12 @@ fn same<T: Debug + PartialEq>(what: &str, model: &T, kernel: &T) -> Result<(), S
 }
 
 /// One vnet, which is the thread's current one.
-fn compare_vnet<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject<P>, jail: Jail) -> Result<(), String> {
+fn compare_vnet<P: Platform>(
+    model: &Model,
+    td: &Thread<'_, P>,
+    subject: &Subject<P>,
+    jail: Jail,
+) -> Result<(), String> {
     let (stack, vnet) = (&model.stacks[&jail], td.curvnet());
     same("number", &stack.number, &vnet.id())?;
     same("ifcnt", &stack.list.len(), &vnet.ifcnt())?;
@@ -99,7 +104,8 @@ fn compare_indices<P: Platform>(model: &Model, td: &Thread<'_, P>) -> Result<(),
     let section = td.net_epoch_enter();
     for (index, slot) in model.slots.iter().enumerate() {
         let expected = slot.iface.map(|iface| &model.ifaces[&iface]);
-        let found = |generation| ifnet_byindexgen(td, index as u32, generation, &section).map(|ifp| ifp.name().to_string());
+        let found =
+            |generation| ifnet_byindexgen(td, index as u32, generation, &section).map(|ifp| ifp.name().to_string());
         same(&format!("ifnet_byindexgen {index}"), &expected.map(|it| it.name.clone()), &found(slot.generation))?;
         same(&format!("ifnet_byindexgen {index}, old"), &None, &found(slot.generation.wrapping_sub(1)))?;
         let found = ifnet_byindex(td, index as u32, &section).is_some();

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use ifnet::{
     BpfListener, Errno, IfFlags, IfType, IfnetOwner, Ifp, Platform, Thread, VnetRef, bpf_open, ether_ifattach,
-    ether_ifdetach, if_addgroup, if_alloc, if_attach, if_clone_create, if_clone_destroy, if_delgroup, if_detach, if_free,
-    if_initname, if_rename, if_setflags, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifunit, vnet_alloc, vnet_destroy,
+    ether_ifdetach, if_addgroup, if_alloc, if_attach, if_clone_create, if_clone_destroy, if_delgroup, if_detach,
+    if_free, if_initname, if_rename, if_setflags, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifunit, vnet_alloc,
+    vnet_destroy,
 };
 
 use super::op::{Jail, Op, Who};
@@ -49,7 +50,8 @@ impl<P: Platform> Subject<P> {
             let _ = vnet_destroy(td, vnet);
         }
         for owner in owners.into_values() {
-            let attached = ifnet::if_foreach(td, |ifp| if ifp.addr() == owner.addr() { Err(Errno::EEXIST) } else { Ok(()) });
+            let attached =
+                ifnet::if_foreach(td, |ifp| if ifp.addr() == owner.addr() { Err(Errno::EEXIST) } else { Ok(()) });
             match (attached.is_err(), owner.if_type()) {
                 (true, IfType::Ether) => ether_ifdetach(td, &owner),
                 (true, _) => if_detach(td, &owner),

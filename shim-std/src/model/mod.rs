@@ -124,7 +124,9 @@ pub fn check(program: &Program) -> Result<(), Divergence> {
     kernel.shutdown();
     match (memory.live_blocks(), memory.live_bytes()) {
         (0, 0) => Ok(()),
-        (blocks, bytes) => Err(diverged(program.0.len(), format!("{bytes} bytes in {blocks} blocks are left at the end"))),
+        (blocks, bytes) => {
+            Err(diverged(program.0.len(), format!("{bytes} bytes in {blocks} blocks are left at the end")))
+        }
     }
 }
 

@@ -131,12 +131,44 @@ const JAILS: usize = 4;
 const IFACES: usize = 24;
 
 const CREATE: [&str; 20] = [
-    "disc", "epair", "lo", "epair", "disc", "epair", "epair0", "epair1", "disc0", "disc1", "disc2", "lo1", "disc",
-    "epair", "disc01", "disc32768", "disc9999999999", "epair0a", "", "sixteen-letters-",
+    "disc",
+    "epair",
+    "lo",
+    "epair",
+    "disc",
+    "epair",
+    "epair0",
+    "epair1",
+    "disc0",
+    "disc1",
+    "disc2",
+    "lo1",
+    "disc",
+    "epair",
+    "disc01",
+    "disc32768",
+    "disc9999999999",
+    "epair0a",
+    "",
+    "sixteen-letters-",
 ];
 const NAMES: [&str; 16] = [
-    "em0", "em1", "x", "y", "disc0", "disc1", "disc2", "lo0", "epair0a", "epair0b", "epair1a", "disc", "epair", "lo1",
-    "", "sixteen-letters-",
+    "em0",
+    "em1",
+    "x",
+    "y",
+    "disc0",
+    "disc1",
+    "disc2",
+    "lo0",
+    "epair0a",
+    "epair0b",
+    "epair1a",
+    "disc",
+    "epair",
+    "lo1",
+    "",
+    "sixteen-letters-",
 ];
 /// The driver names of `if_alloc` are neither empty nor too long.
 const DRIVER_NAMES: usize = 14;
@@ -158,9 +190,12 @@ impl Op {
             0..=2 => Self::JailRemove { jail: at },
             3..=6 if !crowded => Self::Create { at, name: one(&CREATE, b).to_owned() },
             3..=9 => Self::Destroy { at, name: name(model, at, b) },
-            10 | 11 if !crowded => {
-                Self::Alloc { at, handle: model.next, name: one(&NAMES[..DRIVER_NAMES], b).to_owned(), ether: c % 2 == 1 }
-            }
+            10 | 11 if !crowded => Self::Alloc {
+                at,
+                handle: model.next,
+                name: one(&NAMES[..DRIVER_NAMES], b).to_owned(),
+                ether: c % 2 == 1,
+            },
             10..=15 => match handle(model, b) {
                 // The next step in the life of a driver's interface, most of the time.
                 Some(it) if it.linked && c < 128 => Self::Detach { handle: it.handle, ether: it.ether },
@@ -182,9 +217,7 @@ impl Op {
             25 | 26 => Self::AddGroup { who: who(model, at, b, c), group: one(&GROUPS, c).to_owned() },
             27 => Self::DelGroup { who: Who::Name(at, name(model, at, b)), group: one(&GROUPS, c).to_owned() },
             28 => Self::Up { at, name: name(model, at, b), up: c % 4 != 0 },
-            29 | 30 if model.listeners.len() < 4 => {
-                Self::Listen { at, name: name(model, at, b), listener: model.next }
-            }
+            29 | 30 if model.listeners.len() < 4 => Self::Listen { at, name: name(model, at, b), listener: model.next },
             29 | 30 => {
                 let open = model.listeners.keys().nth(usize::from(b) % model.listeners.len());
                 open.map_or(Self::RunTasks, |listener| Self::Close { listener: *listener })

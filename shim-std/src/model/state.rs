@@ -404,7 +404,8 @@ impl Model {
         if self.is_dead(at) {
             return Err(Errno::EBUSY);
         }
-        let digits_after = |cloner: &str| name.strip_prefix(cloner).filter(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
+        let digits_after =
+            |cloner: &str| name.strip_prefix(cloner).filter(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
         let cloner = CLONERS.into_iter().find(|cloner| digits_after(cloner).is_some()).ok_or(Errno::EINVAL)?;
         if self.lookup(at, name).is_some() {
             return Err(Errno::EEXIST);
@@ -413,7 +414,8 @@ impl Model {
         if digits.len() > 1 && digits.starts_with('0') {
             return Err(Errno::EINVAL);
         }
-        let asked: Option<u32> = if digits.is_empty() { None } else { Some(digits.parse().map_err(|_| Errno::EINVAL)?) };
+        let asked: Option<u32> =
+            if digits.is_empty() { None } else { Some(digits.parse().map_err(|_| Errno::EINVAL)?) };
         if asked.is_some_and(|unit| unit > i32::MAX as u32) {
             return Err(Errno::EINVAL);
         }
