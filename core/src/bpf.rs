@@ -104,6 +104,9 @@ pub fn bpfattach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Er
     {
         let mut slot = ifp.bpf.0.lock();
         if let Tap::Live(_) = *slot {
+            // Not left to the end of `tap`, which is a grace period away.
+            let reference = tap.ifp.lock().take();
+            drop(reference);
             return Err(Errno::EEXIST);
         }
         *slot = Tap::Live(tap.clone());
@@ -259,13 +262,17 @@ impl<P: Platform> Drop for BpfListener<P> {
 /// `BPF_MTAP`: shows a packet to the listeners. Inside an epoch section.
 ///
 /// # Panics
-/// If an Ethernet interface has no tap, not even the dead one: FreeBSD's data path faults there.
+/// If an attached Ethernet interface has no tap, not even the dead one: FreeBSD's data path faults there.
 pub(crate) fn bpf_mtap<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>) {
+    // Looked at before the tap: an interface that is only allocated can be found by its index, and has no tap yet.
+    let needs_tap = cfg!(feature = "hazards")
+        && ifp.if_type() == IfType::Ether
+        && td.read(&ifp.vnet).is_some_and(|vnet| vnet.ifnets.contains(ifp));
     td.preempt();
     let tap = match &*ifp.bpf.0.lock() {
         Tap::Live(tap) => tap.clone(),
         Tap::Dead => return,
-        Tap::Null if ifp.if_type() != IfType::Ether || !cfg!(feature = "hazards") => return,
+        Tap::Null if !needs_tap => return,
         Tap::Null => td.platform().panic(format_args!("page fault: if_bpf of {} is NULL in the data path", ifp.name())),
     };
     for listener in tap.listeners.lock().iter() {

@@ -1,8 +1,10 @@
 //! Hosted runtime of `ifnet`.
 
 pub mod alloc;
+pub mod cli;
 pub mod explore;
 pub mod host;
+pub mod model;
 pub mod runner;
 pub mod scenario;
 pub mod story;

@@ -1,2 +1,7 @@
-//! The `ifnet` command.
-fn main() {}
+//! The `ifnet` command. See `ifnet help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ifnet_std::cli::main()
+}

@@ -9,7 +9,7 @@ use crate::sync::SxAssert;
 use crate::thread::Thread;
 use crate::vnet::{group_verbs, ifunit_ref};
 
-use super::{CloneFlags, Cloner, join_group, list};
+use super::{CloneFlags, Cloner, if_clone_restoregroup, list};
 
 /// `if_clone_destroy`: destroys a cloned interface of the current vnet by its name. Its cloner is looked for in the vnet
 /// in which it was made.
@@ -66,8 +66,9 @@ pub(crate) fn destroy_with_flags<P: Platform>(
     }
     let unit = ifp.dunit();
     if let Err(errno) = (cloner.ty.destroy)(td, cloner, ifp, flags) {
-        join_group(td, cloner, ifp);
         list(td, cloner, ifp);
+        // The group is that of the vnet in which the interface is now, not that of its home.
+        if_clone_restoregroup(td, ifp);
         return Err(errno);
     }
     if let (true, Some(unit)) = (cloner.ty.flags.contains(CloneFlags::AUTOUNIT), unit) {

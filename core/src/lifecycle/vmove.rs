@@ -112,8 +112,8 @@ pub fn if_vmove_reclaim<P: Platform>(
     if td.hazard(Hazard::ReclaimUnlinksFirst) {
         return reclaim_unlinking_first(td, &ifp, &target);
     }
-    let name = ifp.name();
-    move_out(td, &ifp, &target, NameRule::Unchecked, &name)
+    // The name as it was asked for: the pointer is bare, and is not looked through before it is proven.
+    move_out(td, &ifp, &target, NameRule::Unchecked, &IfName::new(name)?)
 }
 
 /// The hole of `reclaim-unlinks-first`: the unlinking is outside the lock, and its success is asserted.
@@ -146,7 +146,8 @@ fn move_out<P: Platform>(
         return Err(Errno::EBUSY);
     }
     // The bare pointer is proven before it is used: on the list, and still under the name that was asked for.
-    let moved = if_try_ref(ifp).filter(|ifp| td.curvnet().ifnets.contains(ifp)).ok_or(Errno::ENODEV)?;
+    let listed = |ifp: &IfnetRef<P>| td.curvnet().ifnets.contains(ifp) || td.hazard(Hazard::IfcntDrift);
+    let moved = if_try_ref(ifp).filter(listed).ok_or(Errno::ENODEV)?;
     if ifp.name() != *name && !td.hazard(Hazard::LoanWeakPointer) {
         return Err(Errno::ENODEV);
     }

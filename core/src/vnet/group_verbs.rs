@@ -28,7 +28,8 @@ impl<P: Platform> Vnet<P> {
 /// `group_attach_event` if the group is new, then `group_change_event`.
 ///
 /// # Errors
-/// `EINVAL` for a name that ends in a digit, `ENAMETOOLONG`, `EEXIST` for a member, `ENOMEM`.
+/// `EINVAL` for a name that ends in a digit, `ENAMETOOLONG`, `ENXIO` for an interface that is not attached (FreeBSD
+/// does not look, and leaks the membership), `EEXIST` for a member, `ENOMEM`.
 pub fn if_addgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_addgroup");
     if name.ends_with(|last: char| last.is_ascii_digit()) {
@@ -39,6 +40,10 @@ pub fn if_addgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) ->
     let stable = (!td.hazard(Hazard::GroupRaceOnMove)).then(|| td.kernel().detach_sx.xlock(td));
     let vnet = if stable.is_some() { ifp.if_vnet(td) } else { td.curvnet() };
     td.preempt();
+    // A membership of an interface that is on no list would outlive it: detach has left the groups already.
+    if stable.is_some() && !vnet.ifnets.contains(ifp) {
+        return Err(Errno::ENXIO);
+    }
     let membership = Membership::alloc(td.domain())?;
     let group = Group::alloc(td.domain(), &name)?;
     join(td, &vnet, ifp, &group, &membership)

@@ -26,7 +26,8 @@ pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule:
     let name = ifp.name();
     {
         let mut names = vnet.names.lock();
-        if rule == NameRule::Unique && names.is_linked(&name) {
+        // With a reservation the promise was kept, and whoever came in meanwhile did not look: a driver, a reclaim.
+        if rule == NameRule::Unique && names.is_linked(&name) && !names.is_reserved_by(&name, td.id()) {
             vnet.name_clashes.fetch_add(1, Ordering::Relaxed);
         }
         names.link(&name, ifp, td.id());

@@ -42,19 +42,20 @@ impl<H: Host> Interp<'_, '_, H> {
             KpiCall::IfRele { handle } => self.release(&handle),
             KpiCall::Bpfattach { handle } => bpfattach(td, &self.held(&handle)?.ifp),
             KpiCall::Bpfdetach { handle } => self.bpfdetach(&handle),
-            KpiCall::Ifunit { name } => self.print_name(ifunit(td, &name)),
-            KpiCall::IfunitRef { name } => self.print_name(ifunit_ref(td, &name).map(|ifp| (*ifp).clone())),
+            KpiCall::Ifunit { name } => {
+                let _section = td.net_epoch_enter();
+                self.print_name(ifunit(td, &name).as_ref())
+            }
+            KpiCall::IfunitRef { name } => self.print_name(ifunit_ref(td, &name).as_deref()),
             KpiCall::IfnetByindex { index } => {
                 let section = td.net_epoch_enter();
-                self.print_name(ifnet_byindex(td, index, &section).and_then(|ifp| ifp.try_share()))
+                self.print_name(ifnet_byindex(td, index, &section).and_then(|ifp| ifp.try_share()).as_ref())
             }
-            KpiCall::IfnetByindexRef { index } => {
-                self.print_name(ifnet_byindex_ref(td, index).map(|ifp| (*ifp).clone()))
-            }
+            KpiCall::IfnetByindexRef { index } => self.print_name(ifnet_byindex_ref(td, index).as_deref()),
             KpiCall::IfnetByindexgen { index, generation } => {
                 let section = td.net_epoch_enter();
                 let found = ifnet_byindexgen(td, index, generation, &section);
-                self.print_name(found.and_then(|ifp| ifp.try_share()))
+                self.print_name(found.and_then(|ifp| ifp.try_share()).as_ref())
             }
             KpiCall::Index { handle } => self.property(&handle, |ifp| ifp.index().to_string()),
             KpiCall::Gen { handle } => self.property(&handle, |ifp| ifp.idxgen().to_string()),
@@ -121,7 +122,8 @@ impl<H: Host> Interp<'_, '_, H> {
         }
     }
 
-    fn print_name(&mut self, found: Option<Ifp<H>>) -> Result<(), Errno> {
+    /// Prints the name of what a lookup found. The caller still holds what keeps it: a reference, or the section.
+    fn print_name(&mut self, found: Option<&Ifp<H>>) -> Result<(), Errno> {
         match found {
             Some(ifp) => self.print(&ifp.name()),
             None => self.print("NULL"),

@@ -23,6 +23,7 @@
 //! ```
 
 pub(crate) mod device;
+mod explored;
 pub(crate) mod finish;
 mod host;
 mod ifconfig;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use ifnet::hazard::HazardSet;
 use ifnet::{Config, Errno, Kernel, TaskMode};
 
+pub use explored::program;
 pub use host::Host;
 pub use threads::{Options, Report, Verdict, run};
 

@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use ifnet::{Errno, IfFlags, Ifp, Thread, if_foreach, if_getgroup};
+use ifnet::{Errno, IfFlags, IfnetRef, Ifp, Thread, if_foreach, if_getgroup, if_try_ref};
 
 use super::host::Host;
 use super::interp::Interp;
@@ -30,12 +30,12 @@ impl<H: Host> Interp<'_, '_, H> {
     }
 }
 
-/// The interfaces of the current vnet, in the order of the list.
-pub(super) fn interfaces<H: Host>(td: &Thread<'_, H>) -> Vec<Ifp<H>> {
+/// The interfaces of the current vnet, in the order of the list, each with a reference.
+pub(super) fn interfaces<H: Host>(td: &Thread<'_, H>) -> Vec<IfnetRef<H>> {
     let mut all = Vec::new();
     // `each` never fails.
     let _ = if_foreach(td, |ifp| {
-        all.extend(ifp.try_share());
+        all.extend(ifp.try_share().and_then(|ifp| if_try_ref(&ifp)));
         Ok(())
     });
     all

@@ -123,7 +123,8 @@ impl<'a> Builder<'a> {
 
     fn build(mut self) -> Story {
         let log = &self.failure.log;
-        let mut at = 0;
+        // What comes before the first command is the kernel booting.
+        let mut at = log.iter().position(|entry| matches!(entry.what, What::Command(_))).unwrap_or(0);
         while at < log.len() {
             at += self.entry(at).max(1);
         }

@@ -1,0 +1,108 @@
+//! The demonstration, which is what `cargo run --release` shows: the races of seed 1, with the historical hole open and
+//! closed, on the code that a kernel links.
+
+use ifnet::hazard::{Hazard, HazardSet};
+
+use super::{Exit, catalogue, explore, style, tell};
+use crate::explore::Explorer;
+use crate::explore::progress::for_stderr;
+use crate::runner::Boot;
+use crate::scenario::{Diagnostics, Source};
+use crate::story::{self, Story};
+
+/// One scenario with the hole that history had in it.
+struct Act {
+    title: &'static str,
+    scenario: &'static str,
+    hole: Hazard,
+}
+
+const ACTS: [Act; 3] = [
+    Act {
+        title: "A driver detaches em0 while a jail borrows it (FreeBSD D56374, PR 292993)",
+        scenario: "seed1-driver-detach",
+        hole: Hazard::DetachLockInternalOnly,
+    },
+    Act {
+        title: "The same, in a kernel that ignores the failed unlink: what was reported in the field",
+        scenario: "seed1-driver-detach",
+        hole: Hazard::UnlinkFailureIgnored,
+    },
+    Act {
+        title: "A jail ends while its epair is destroyed from outside (FreeBSD's epair_destroy_race)",
+        scenario: "seed1-epair-jail",
+        hole: Hazard::VnetReturnUnlocked,
+    },
+];
+
+/// Schedules to run with the hole closed, for each act.
+const CLOSED: u64 = 30_000;
+/// Schedules in which the open hole has to be found.
+const OPEN: u64 = 30_000;
+
+pub(super) fn demo() -> Exit {
+    say!("ifnet {}: the interface life cycle of FreeBSD, explored\n", env!("CARGO_PKG_VERSION"));
+    let mut as_expected = true;
+    for (number, act) in ACTS.iter().enumerate() {
+        match play(number + 1, act) {
+            Ok(fine) => as_expected &= fine,
+            Err(diagnostics) => return tell(&diagnostics),
+        }
+    }
+    say!(
+        "{}",
+        if as_expected {
+            "Every verdict is as expected: each hole is found when open, and nothing is found when it is closed."
+        } else {
+            "NOT as expected: see the verdicts above."
+        }
+    );
+    say!("Next: `ifnet hazards --check`, `ifnet explore FILE`, `ifnet run FILE --trace`.");
+    if as_expected { Exit::Fine } else { Exit::Unexpected }
+}
+
+fn play(number: usize, act: &Act) -> Result<bool, Diagnostics> {
+    let source = catalogue::demo(act.scenario);
+    say!("{number}. {}\n", act.title);
+    print_scenario(&source);
+    let found = play_open(&source, act)?;
+    let clean = play_closed(&source)?;
+    Ok(found && clean)
+}
+
+fn print_scenario(source: &Source) {
+    for line in source.text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty()) {
+        say!("    {line}");
+    }
+    say!();
+}
+
+/// With the hole open: a failure is wanted, and its story told.
+fn play_open(source: &Source, act: &Act) -> Result<bool, Diagnostics> {
+    say!("   hole open ({}): {}", act.hole, act.hole.hole());
+    let boot = Boot { hazards: act.hole.set(), ..Boot::default() };
+    let explorer = Explorer { schedules: OPEN, ..Explorer::default() };
+    let report = explore::search(source, &boot, &explorer, &*for_stderr())?;
+    let Some(failure) = &report.failure else {
+        say!("   VERDICT: not found in {} schedules\n", report.schedules);
+        return Ok(false);
+    };
+    say!("   VERDICT: {} after {} schedules: {}\n", failure.kind, report.schedules, failure.message);
+    say!("{}", story::text::render(&Story::of(failure), style()));
+    say!("   again: ifnet replay {}\n", explore::token_of(source, &boot, failure));
+    Ok(true)
+}
+
+/// With the hole closed: nothing may be found.
+fn play_closed(source: &Source) -> Result<bool, Diagnostics> {
+    let boot = Boot { hazards: HazardSet::empty(), ..Boot::default() };
+    let explorer = Explorer { schedules: CLOSED, ..Explorer::default() };
+    let report = explore::search(source, &boot, &explorer, &*for_stderr())?;
+    say!("   hole closed:");
+    for line in explore::summary(&report).lines() {
+        say!("     {line}");
+    }
+    let verdict = report.failure.is_none();
+    say!("   VERDICT: {}\n", if verdict { "clean" } else { "FAILS" });
+    Ok(verdict)
+}
