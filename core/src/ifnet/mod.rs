@@ -192,7 +192,10 @@ impl<P: Platform> Ifnet<P> {
     /// A step on the interface; see [`Life::touch`].
     #[inline]
     pub(crate) fn touch(&self) {
-        self.life.touch(self.domain.platform(), &format_args!("interface with index {} touched after if_free", self.index()));
+        self.life.touch(
+            self.domain.platform(),
+            &format_args!("interface with index {} touched after if_free", self.index()),
+        );
     }
 
     /// `if_index`: constant from `if_alloc` to `if_free`, over every move.

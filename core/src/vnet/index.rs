@@ -155,7 +155,11 @@ impl<P: Platform> IndexTable<P> {
 ///
 /// # Locks
 /// None; inside an epoch section.
-pub fn ifnet_byindex<'g, P: Platform>(td: &Thread<'_, P>, index: u32, section: &'g Section<'_, P>) -> Option<IfPtr<'g, P>> {
+pub fn ifnet_byindex<'g, P: Platform>(
+    td: &Thread<'_, P>,
+    index: u32,
+    section: &'g Section<'_, P>,
+) -> Option<IfPtr<'g, P>> {
     let (ifp, _) = td.kernel().index.load(index, section)?;
     if td.filters(&ifp.vnet) || (ifp.is_dying() && !td.hazard(Hazard::DyingFoundByIndex)) {
         return None;

@@ -15,7 +15,6 @@
 //! more entries as places are held. An attach holds one while it is under way. An interface that is away from home holds
 //! one there until it returns, and every interface that is not at home in the default vnet holds one in that.
 
-
 use crate::ifnet::{IfName, IfPtr, Ifp};
 use crate::mem::{NoMem, TryTable, hash_str};
 use crate::platform::{Platform, ThreadId};
