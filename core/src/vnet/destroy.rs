@@ -59,6 +59,11 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
     if vnet.ptr_eq(&kernel.vnet0) {
         return Err(Errno::EINVAL);
     }
+    let unlocked = [Hazard::VnetReturnUnlocked, Hazard::VnetReturnWalksList, Hazard::LinkdownUafEpair];
+    let unlocked = unlocked.into_iter().any(|hazard| td.hazard(hazard));
+    // Before the vnet leaves the list: a module that is unloaded in between would not find the vnet there, nor be found
+    // by the destructors below, and its interfaces would be left.
+    let early = (!unlocked).then(|| kernel.detach_sx.xlock(td));
     let listed = {
         let _list = kernel.vnet_sx.xlock(td);
         // Marked under `ifnet_sx`, so that an attach either linked before or is refused.
@@ -70,9 +75,6 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
         vnets.list.iter().position(|other| other.ptr_eq(vnet)).map(|at| vnets.list.remove(at))
     };
     drop(listed);
-    let unlocked = [Hazard::VnetReturnUnlocked, Hazard::VnetReturnWalksList, Hazard::LinkdownUafEpair];
-    let unlocked = unlocked.into_iter().any(|hazard| td.hazard(hazard));
-    let early = (!unlocked).then(|| kernel.detach_sx.xlock(td));
     vnet_if_return(td, vnet);
     let _detach = early.unwrap_or_else(|| kernel.detach_sx.xlock(td));
     sysinit::destruct(td, vnet);

@@ -153,4 +153,13 @@ mod tests {
         let found = explore("( sleep 1; kpi epoch_wait ) &\nnet_epoch { wait; }", HazardSet::empty(), 200);
         assert_eq!(found.expect("found").kind, FailureKind::Deadlock);
     }
+
+    #[test]
+    fn a_module_is_unloaded_from_a_dying_vnet_too() {
+        let text = "jail -c name=j1 vnet persist; jexec j1 ifconfig epair create
+            ( kldunload if_epair ) &
+            ( jail -r j1 ) &
+            wait; [ \"$(ifconfig -l)\" = lo0 ]";
+        assert_eq!(explore(text, HazardSet::empty(), 300), None);
+    }
 }
