@@ -59,9 +59,10 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
     if vnet.ptr_eq(&kernel.vnet0) {
         return Err(Errno::EINVAL);
     }
-    // Before the vnet leaves the list: a module that is unloaded meanwhile must meet it there, or be forgotten already.
     let unlocked = [Hazard::VnetReturnUnlocked, Hazard::VnetReturnWalksList, Hazard::LinkdownUafEpair];
     let unlocked = unlocked.into_iter().any(|hazard| td.hazard(hazard));
+    // Before the vnet leaves the list: a module that is unloaded in between would not find the vnet there, nor be found
+    // by the destructors below, and its interfaces would be left.
     let early = (!unlocked).then(|| kernel.detach_sx.xlock(td));
     let listed = {
         let _list = kernel.vnet_sx.xlock(td);

@@ -10,7 +10,7 @@ use super::{Exit, Tasks, parse_hazard, read_source, set_of, style, tell, write_f
 use crate::explore::progress::{Progress, for_stderr};
 use crate::explore::{Explorer, Failure, Report, StrategyName};
 use crate::runner::{self, Boot};
-use crate::scenario::{Diagnostics, Source};
+use crate::scenario::{Diagnostics, Source, parse};
 use crate::story::{self, Story};
 use crate::token::Token;
 
@@ -107,7 +107,7 @@ pub(super) fn search(
     explorer: &Explorer,
     progress: &dyn Progress,
 ) -> Result<Report, Diagnostics> {
-    let program = runner::program(source, boot)?;
+    let program = runner::program(source, &parse(source)?, boot);
     Ok(explorer.run(&program, progress))
 }
 

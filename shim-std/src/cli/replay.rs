@@ -7,7 +7,7 @@ use ifnet::hazard::Hazard;
 use super::{Exit, Tasks, style, tell};
 use crate::explore::Explorer;
 use crate::runner::{self, Boot};
-use crate::scenario::Source;
+use crate::scenario::{Source, parse};
 use crate::story::{self, Story};
 use crate::token::Token;
 
@@ -38,8 +38,8 @@ fn replay_text(text: &str) -> Result<Exit, String> {
         boot.hazards |= Hazard::by_name(name).ok_or_else(|| format!("the token names an unknown hazard {name}"))?.set();
     }
     let source = Source::new(name, text);
-    let program = match runner::program(&source, &boot) {
-        Ok(program) => program,
+    let program = match parse(&source) {
+        Ok(script) => runner::program(&source, &script, &boot),
         Err(diagnostics) => return Ok(tell(&diagnostics)),
     };
     let Some(failure) = Explorer::default().replay(&program, &schedule) else {

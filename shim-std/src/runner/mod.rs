@@ -1,7 +1,7 @@
 //! The runner: executes a scenario against the emulated kernel.
 //!
 //! The runner is generic over its [`Host`], so that one and the same code runs a scenario on threads of the operating
-//! system ([`run`]) and, under the explorer, on threads whose schedule is chosen ([`execute`]). It is written against the
+//! system ([`run`]) and, under the explorer, on threads whose schedule is chosen ([`program`]). It is written against the
 //! public interface of the core alone, as a driver or a shell would be.
 //!
 //! A thread of the scenario is an interpreter with its variables and its vnet. What the threads share, the jails by name
