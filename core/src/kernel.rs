@@ -118,6 +118,15 @@ impl<P: Platform> Kernel<P> {
 
     fn without_drivers(platform: P, config: Config) -> Result<Self, NoMem> {
         let domain = DomainRef::try_new(platform, config.threads)?;
+        let kernel = Self::in_domain(domain.clone(), config);
+        if kernel.is_err() {
+            // What was made already is gone, but its memory waits for a grace period and keeps the domain.
+            while domain.pending() > 0 && domain.poll() {}
+        }
+        kernel
+    }
+
+    fn in_domain(domain: DomainRef<P>, config: Config) -> Result<Self, NoMem> {
         let allocator = domain.platform().allocator();
         let mut vnets = Vnets { list: TryVec::new(allocator.clone()), ids: IdSpace::new(allocator.clone()) };
         let number = vnets.ids.alloc_lowest(u32::MAX)?.unwrap_or_default();
