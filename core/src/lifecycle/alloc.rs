@@ -2,7 +2,6 @@
 
 use crate::Errno;
 use crate::hazard::Hazard;
-use crate::ifnet::afdata::AfData;
 use crate::ifnet::group::Membership;
 use crate::ifnet::{IfFlags, IfName, IfType, Ifnet, IfnetOwner, Ifp, if_rele};
 use crate::mem::Shared;
@@ -50,21 +49,17 @@ pub fn if_initname<P: Platform>(ifp: &IfnetOwner<P>, dname: &str, dunit: Option<
 }
 
 /// As [`if_initname`], for a driver whose names have more than a number after the driver's name.
-pub(crate) fn set_names<P: Platform>(ifp: &Ifp<P>, xname: &IfName, dname: &str, dunit: Option<u32>) -> Result<(), Errno> {
+pub(crate) fn set_names<P: Platform>(
+    ifp: &Ifp<P>,
+    xname: &IfName,
+    dname: &str,
+    dunit: Option<u32>,
+) -> Result<(), Errno> {
     let dname = IfName::new(dname)?;
     let mut names = ifp.names.lock();
     names.xname = xname.clone();
     names.dname = dname;
     names.dunit = dunit;
-    Ok(())
-}
-
-/// What an attach needs of the interface and a former detach has taken: family data.
-pub(crate) fn ensure_afdata<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Errno> {
-    if ifp.afdata.is_none() {
-        let former = ifp.afdata.swap(Some(AfData::attach(td.domain())?));
-        drop(former);
-    }
     Ok(())
 }
 
