@@ -2,5 +2,12 @@
 //! and that a refusal leaves everything as it was.
 
 mod bed;
+mod bpf;
+mod epoch;
+mod events;
+mod flags;
+mod index;
+mod names;
 mod oom;
 mod teardown;
+mod vnets;
