@@ -74,7 +74,7 @@ impl<P: Platform> TaskQueue<P> {
     /// Runs pending tasks until there are none; whether there was one. Does nothing if another thread is at it.
     pub(crate) fn run(&self, td: &Thread<'_, P>) -> bool {
         let mut ran = false;
-        while let Some((ifp, tasks)) = self.begin(td, None) {
+        while let Some((ifp, tasks)) = self.begin(td) {
             run_tasks(td, &ifp, tasks);
             self.end(td);
             ran = true;
@@ -85,30 +85,34 @@ impl<P: Platform> TaskQueue<P> {
     /// `taskqueue_drain`: returns when no task of the interface is pending or running.
     pub(crate) fn drain(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) {
         td.preempt();
-        while let Some((ifp, tasks)) = self.begin(td, Some(ifp)) {
-            run_tasks(td, &ifp, tasks);
-            self.end(td);
+        while let Some(tasks) = self.take_back(ifp) {
+            run_tasks(td, ifp, tasks);
         }
         let busy = || self.running.lock().as_ref().is_some_and(|now| now.ifp.ptr_eq(ifp) && now.thread != td.id());
         td.platform().sleep(self.channel(), &mut || !busy());
     }
 
-    /// Takes an interface (the first, or this one) off the queue with its tasks.
-    fn begin(&self, td: &Thread<'_, P>, only: Option<&Ifp<P>>) -> Option<(Ifp<P>, Tasks)> {
+    /// Takes the first interface off the queue with its tasks, and marks it as running.
+    fn begin(&self, td: &Thread<'_, P>) -> Option<(Ifp<P>, Tasks)> {
         let mut running = self.running.lock();
         if running.is_some() {
             return None;
         }
-        let ifp = match only {
-            Some(ifp) => ifp.clone(),
-            None => first(td, &self.queue)?,
-        };
-        if !self.queue.remove(&ifp) {
-            return None;
-        }
-        let tasks = Tasks::from_bits_truncate(ifp.tasks.swap(0, Ordering::AcqRel));
+        let ifp = first(td, &self.queue)?;
+        let tasks = self.unqueue(&ifp)?;
         *running = Some(Running { thread: td.id(), ifp: ifp.clone() });
         Some((ifp, tasks))
+    }
+
+    /// Takes this interface off the queue, whatever else is running.
+    fn take_back(&self, ifp: &Ifp<P>) -> Option<Tasks> {
+        let _guard = self.running.lock();
+        self.unqueue(ifp)
+    }
+
+    /// Under the lock of `running`.
+    fn unqueue(&self, ifp: &Ifp<P>) -> Option<Tasks> {
+        self.queue.remove(ifp).then(|| Tasks::from_bits_truncate(ifp.tasks.swap(0, Ordering::AcqRel)))
     }
 
     fn end(&self, td: &Thread<'_, P>) {
@@ -133,5 +137,47 @@ fn run_tasks<P: Platform>(td: &Thread<'_, P>, ifp: &Shared<crate::Ifnet<P>, P>, 
     }
     if tasks.contains(Tasks::ADDMULTI) {
         multi::do_addmulti(td, ifp);
+    }
+}
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::{attached, gone, kernel};
+    use crate::{LinkState, if_link_state_change};
+
+    fn pending(ifp: &Ifp<crate::testing::Host>) -> bool {
+        ifp.tasks.load(Ordering::Acquire) != 0
+    }
+
+    #[test]
+    fn a_task_waits_for_a_worker_unless_it_runs_at_once() {
+        for mode in [TaskMode::Deferred, TaskMode::Immediate] {
+            let (_, kernel) = kernel(mode);
+            let td = kernel.thread().expect("room");
+            let em0 = attached(&td, "em", 0);
+            if_link_state_change(&td, &em0, LinkState::Up);
+            assert_eq!(pending(&em0), mode == TaskMode::Deferred);
+            assert_eq!(kernel.run_deferred(&td), mode == TaskMode::Deferred);
+            assert!(!pending(&em0));
+            gone(&td, em0);
+        }
+    }
+
+    #[test]
+    fn a_drain_leaves_nothing_pending_and_nothing_comes_after_detach() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let [em0, em1] = [attached(&td, "em", 0), attached(&td, "em", 1)];
+        if_link_state_change(&td, &em1, LinkState::Up);
+        if_link_state_change(&td, &em0, LinkState::Up);
+        kernel.taskq.drain(&td, &em0);
+        assert!(!pending(&em0) && pending(&em1), "a drain is of one interface");
+        crate::if_detach(&td, &em0);
+        if_link_state_change(&td, &em0, LinkState::Down);
+        assert!(!pending(&em0), "a dying interface gets no task");
+        crate::if_free(&td, em0);
+        gone(&td, em1);
+        assert!(!kernel.taskq.run(&td));
     }
 }

@@ -1,5 +1,10 @@
 //! Hosted runtime of `ifnet`.
 
 pub mod alloc;
+pub mod explore;
 pub mod host;
+pub mod runner;
 pub mod scenario;
+pub mod story;
+pub mod testbed;
+pub mod token;

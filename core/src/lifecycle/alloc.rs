@@ -72,6 +72,10 @@ pub fn if_free<P: Platform>(td: &Thread<'_, P>, owner: IfnetOwner<P>) {
     td.assert_can_sleep("if_free");
     let IfnetOwner(ifp) = owner;
     ifp.set_flags(IfFlags::DYING);
+    // Tasks of an interface that was never attached; nothing queues another from here on.
+    if !td.hazard(Hazard::LinkstateAfterDetach) {
+        td.kernel().taskq.drain(td, &ifp);
+    }
     td.preempt();
     // The index first: whoever finds the interface by its index must be able to take a reference (rS220317).
     let drops_first = td.hazard(Hazard::FreeDropsRefFirst);

@@ -59,7 +59,7 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
     if vnet.ptr_eq(&kernel.vnet0) {
         return Err(Errno::EINVAL);
     }
-    {
+    let listed = {
         let _list = kernel.vnet_sx.xlock(td);
         // Marked under `ifnet_sx`, so that an attach either linked before or is refused.
         let _wlock = kernel.ifnet_sx.xlock(td);
@@ -67,10 +67,9 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
             return Err(Errno::EBUSY);
         }
         let mut vnets = kernel.vnets.lock();
-        if let Some(at) = vnets.list.iter().position(|other| other.ptr_eq(vnet)) {
-            vnets.list.remove(at);
-        }
-    }
+        vnets.list.iter().position(|other| other.ptr_eq(vnet)).map(|at| vnets.list.remove(at))
+    };
+    drop(listed);
     let unlocked = [Hazard::VnetReturnUnlocked, Hazard::VnetReturnWalksList, Hazard::LinkdownUafEpair];
     let unlocked = unlocked.into_iter().any(|hazard| td.hazard(hazard));
     let early = (!unlocked).then(|| kernel.detach_sx.xlock(td));

@@ -1,5 +1,8 @@
-//! The hosts: implementations of [`Platform`](ifnet::Platform) on an operating system.
+//! The hosts: what the emulated kernel stands on when it runs inside a process.
+//!
+//! [`threads`] runs it on OS threads, [`shuttle`] under a scheduler that the [explorer](crate::explore) controls.
 
 mod parking;
+pub mod shuttle;
 pub mod threads;
 mod watch;

@@ -1,0 +1,160 @@
+//! Runs executions: the bridge between a [`Strategy`] and shuttle.
+//!
+//! Shuttle must never see a failure. Panics are caught inside the emulated threads, and an execution that failed is
+//! ended by scheduling nothing more, after which one runner goes on with the next execution on the same stacks.
+
+use core::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shuttle::scheduler::{Schedule as ShuttleSchedule, Scheduler, Task, TaskId};
+use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+
+use super::execution::{Execution, Next, Outcome, ThreadIndex};
+use super::schedule::Schedule;
+use super::strategy::{Decision, Strategy};
+use super::{Failure, FailureKind, Program, hook::Quiet};
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How many executions.
+    pub(super) schedules: u64,
+    /// Scheduling points of one execution, after which it counts as making no progress.
+    pub(super) max_steps: u64,
+    /// Stack of an emulated thread.
+    pub(super) stack: usize,
+    /// Keep the log.
+    pub(super) recording: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) schedules: u64,
+    pub(super) steps: u64,
+    /// Decisions of the longest execution.
+    pub(super) longest: usize,
+    pub(super) failure: Option<Failure>,
+}
+
+/// Runs executions until one fails, the strategy has nothing left, or the limit is reached.
+pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: Limits) -> Batch {
+    let _quiet = Quiet::new();
+    let engine = Arc::new(Mutex::new(Engine {
+        strategy: core::mem::replace(strategy, Box::new(super::strategy::Replay::new(Schedule::default()))),
+        limits,
+        batch: Batch::default(),
+        running: None,
+        choices: Vec::new(),
+        candidates: Vec::new(),
+        preemptions: 0,
+    }));
+    let mut config = Config::new();
+    config.stack_size = limits.stack;
+    config.failure_persistence = FailurePersistence::None;
+    config.max_steps = MaxSteps::None;
+    config.silence_warnings = true;
+    let runner = Runner::new(Bridge(Arc::clone(&engine)), config);
+    let program = Arc::clone(program);
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        runner.run(move || {
+            let execution = Execution::current().expect("set by new_execution");
+            execution.guard(|| {
+                if let Err(violation) = program(&execution) {
+                    execution.violation(&violation.kind, violation.message);
+                }
+            });
+            execution.finish();
+        })
+    }));
+    let mut engine = lock(&engine);
+    engine.end();
+    if let (Err(payload), None) = (result, &engine.batch.failure) {
+        // Shuttle itself gave up: only a destructor that panics, or blocks for ever, during a panic leads here.
+        let message = payload.downcast_ref::<String>().map_or("the scheduler gave up", |text| text);
+        let (kind, schedule) = (FailureKind::Bug, Schedule::of_choices(&engine.choices));
+        engine.batch.failure = Some(Failure { kind, message: message.into(), schedule, ..Failure::default() });
+    }
+    Execution::leave();
+    core::mem::swap(strategy, &mut engine.strategy);
+    core::mem::take(&mut engine.batch)
+}
+
+struct Engine {
+    strategy: Box<dyn Strategy>,
+    limits: Limits,
+    batch: Batch,
+    running: Option<Execution>,
+    choices: Vec<u16>,
+    candidates: Vec<ThreadIndex>,
+    preemptions: u32,
+}
+
+impl Engine {
+    fn begin(&mut self) -> bool {
+        self.end();
+        if self.batch.failure.is_some() || self.batch.schedules >= self.limits.schedules || !self.strategy.begin() {
+            return false;
+        }
+        self.choices.clear();
+        self.preemptions = 0;
+        let execution = Execution::new(self.limits.recording, self.limits.max_steps);
+        execution.enter();
+        self.running = Some(execution);
+        true
+    }
+
+    fn end(&mut self) {
+        let Some(execution) = self.running.take() else { return };
+        let Outcome { failure, steps, log, threads } = execution.outcome();
+        self.strategy.end(&self.choices);
+        self.batch.schedules += 1;
+        self.batch.steps += steps;
+        self.batch.longest = self.batch.longest.max(self.choices.len());
+        if let Some((kind, message, thread)) = failure {
+            let schedule = Schedule::of_choices(&self.choices);
+            let (thread, preemptions) = (super::execution::thread_id(thread), self.preemptions);
+            self.batch.failure = Some(Failure { kind, message, thread, schedule, preemptions, steps, log, threads });
+        }
+    }
+
+    fn next(&mut self, runnable: &[&Task]) -> Option<ThreadIndex> {
+        let execution = self.running.as_ref()?;
+        let thread = match execution.next(runnable.iter().map(|task| usize::from(task.id())), &mut self.candidates) {
+            Next::Forced(thread) => thread,
+            Next::Stop => return None,
+            Next::Choose { current, yielding } => {
+                let decision = Decision { candidates: &self.candidates, current, yielding };
+                let thread = self.strategy.choose(decision);
+                // A strategy that names a thread which cannot run has lost its way; go on with one that can.
+                let thread = if self.candidates.contains(&thread) { thread } else { self.candidates[0] };
+                self.preemptions += u32::from(!yielding && current.is_some_and(|current| current != thread));
+                self.choices.push(thread as u16);
+                thread
+            }
+        };
+        execution.run_thread(thread);
+        Some(thread)
+    }
+}
+
+struct Bridge(Arc<Mutex<Engine>>);
+
+impl Scheduler for Bridge {
+    fn new_execution(&mut self) -> Option<ShuttleSchedule> {
+        lock(&self.0).begin().then(|| ShuttleSchedule::new(0))
+    }
+
+    fn next_task(&mut self, runnable: &[&Task], _current: Option<TaskId>, _is_yielding: bool) -> Option<TaskId> {
+        lock(&self.0).next(runnable).map(TaskId::from)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        0
+    }
+}
+
+fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
+    engine.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,479 @@
+//! One execution: its threads, who may run, what each waits for, and the log of what happened.
+//!
+//! Shuttle gives every emulated thread a stack of its own and switches between them on one OS thread. Everything else is
+//! decided here: a thread that waits for a lock is marked as blocked, the scheduler never picks a blocked thread, and a
+//! moment at which no thread may run is a deadlock. So nothing ever spins, and the state of a deadlock is known exactly.
+//!
+//! A *scheduling point* is a call of [`Execution::point`]. Only points at which more than one thread may run are
+//! decisions; a schedule is the list of these decisions and nothing else.
+//!
+//! When the emulated kernel panics or an oracle is violated, the execution *freezes*: the thread stops where it is and
+//! no stack is unwound, as in a kernel that has stopped. The memory of a frozen execution is not given back.
+
+use core::any::Any;
+use core::cell::RefCell;
+use core::num::NonZeroU32;
+use core::panic::AssertUnwindSafe;
+use core::time::Duration;
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ifnet::platform::{LockEvent, ThreadId};
+
+use super::log::{LogEntry, What};
+use super::{FailureKind, OracleViolation};
+use crate::host::threads::KernelPanic;
+
+/// A handle to the execution that runs now. Clones are the same execution.
+#[derive(Clone, Debug)]
+pub struct Execution(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Whether the log is kept. It is off while exploring and on when a failure is told.
+    recording: bool,
+    max_steps: u64,
+    state: Mutex<State>,
+}
+
+/// What the engine needs from an execution after its end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) failure: Option<(FailureKind, String, ThreadIndex)>,
+    pub(super) steps: u64,
+    pub(super) log: Vec<LogEntry>,
+    pub(super) threads: Vec<String>,
+}
+
+pub(super) type ThreadIndex = usize;
+
+#[derive(Debug, Default)]
+struct State {
+    threads: Vec<Thread>,
+    current: ThreadIndex,
+    steps: u64,
+    log: Vec<LogEntry>,
+    failure: Option<(FailureKind, String, ThreadIndex)>,
+    /// The thread that unwinds a Rust panic: it runs whenever it can, so that its guards are dropped.
+    unwinding: Option<ThreadIndex>,
+    /// The program has returned.
+    finished: bool,
+    /// The panic of the emulated kernel that is a good end, and whether it has come.
+    expected: Option<String>,
+    expected_came: bool,
+    /// The next switch is an artefact of shuttle, not a scheduling point.
+    quiet: bool,
+    yielding: bool,
+}
+
+#[derive(Debug)]
+struct Thread {
+    name: String,
+    blocked: bool,
+    finished: bool,
+    /// What a sleeper waits for: the channel, and whether it was woken since it last looked.
+    sleep: Option<(usize, bool)>,
+    /// The words for what it waits for, if it is no lock that was announced.
+    waits_for: Option<String>,
+    waits_lock: Option<&'static str>,
+    /// The threads whose end it waits for.
+    joins: Vec<ThreadIndex>,
+    holds: Vec<(&'static str, bool)>,
+}
+
+impl Thread {
+    fn new(name: String) -> Self {
+        Self {
+            name,
+            blocked: false,
+            finished: false,
+            sleep: None,
+            waits_for: None,
+            waits_lock: None,
+            joins: Vec::new(),
+            holds: Vec::new(),
+        }
+    }
+}
+
+/// What the scheduler is to do next.
+pub(super) enum Next {
+    /// Run the only thread that can run; nothing to decide.
+    Forced(ThreadIndex),
+    /// Choose. The current thread is named if it is among the candidates; `yielding` says that it wants to be passed by.
+    Choose { current: Option<ThreadIndex>, yielding: bool },
+    /// The execution is over.
+    Stop,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Execution>> = const { RefCell::new(None) };
+}
+
+impl Execution {
+    pub(super) fn new(recording: bool, max_steps: u64) -> Self {
+        let mut state = State::default();
+        state.threads.push(Thread::new("main".into()));
+        Self(Arc::new(Shared { recording, max_steps, state: Mutex::new(state) }))
+    }
+
+    /// The execution that runs on this OS thread, if any.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    pub(super) fn enter(&self) {
+        CURRENT.set(Some(self.clone()));
+    }
+
+    pub(super) fn leave() {
+        CURRENT.set(None);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The emulated thread that runs now: `curthread`.
+    #[must_use]
+    pub fn thread(&self) -> ThreadId {
+        thread_id(self.state().current)
+    }
+
+    /// Gives the running thread another name (a column of the story).
+    pub fn name_thread(&self, name: &str) {
+        let mut state = self.state();
+        let current = state.current;
+        name.clone_into(&mut state.threads[current].name);
+    }
+
+    /// Whether [`log`](Self::log) keeps anything: it does when a failure is told, not while exploring.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.0.recording
+    }
+
+    /// Appends to the log. `what` is called only if the log is kept; it must not change what happens.
+    pub fn log(&self, what: impl FnOnce() -> What) {
+        if self.0.recording {
+            let what = what();
+            let mut state = self.state();
+            let (step, thread) = (state.steps, thread_id(state.current));
+            state.log.push(LogEntry { step, thread, what });
+        }
+    }
+
+    /// Tells what the running thread does with a lock: for the story, and for the words of a deadlock.
+    pub fn lock_event(&self, lock: &'static str, event: LockEvent) {
+        {
+            let mut state = self.state();
+            let current = state.current;
+            let thread = &mut state.threads[current];
+            match event {
+                LockEvent::Waiting => thread.waits_lock = Some(lock),
+                LockEvent::Acquired { exclusive } => {
+                    thread.waits_lock = None;
+                    // An upgrade or a downgrade changes how it is held; otherwise it is another lock of that name.
+                    match thread.holds.iter_mut().find(|held| **held == (lock, !exclusive)) {
+                        Some(held) => held.1 = exclusive,
+                        None => thread.holds.push((lock, exclusive)),
+                    }
+                }
+                LockEvent::Released => {
+                    if let Some(at) = thread.holds.iter().rposition(|&(held, _)| held == lock) {
+                        thread.holds.remove(at);
+                    }
+                }
+            }
+        }
+        self.log(|| What::Lock { lock: lock.into(), event });
+    }
+
+    /// Starts an emulated thread. No scheduling point: what runs next is decided at the next one.
+    pub fn spawn(&self, name: impl Into<String>, body: impl FnOnce(&Self) + Send + 'static) -> ThreadId {
+        self.state().quiet = true;
+        let execution = self.clone();
+        let handle = shuttle::thread::spawn(move || {
+            execution.guard(|| body(&execution));
+            execution.finish_thread();
+        });
+        let index = usize::from(handle.thread().id());
+        let mut state = self.state();
+        state.quiet = false;
+        debug_assert_eq!(index, state.threads.len(), "every task of shuttle is started here");
+        state.threads.push(Thread::new(name.into()));
+        thread_id(index)
+    }
+
+    /// Waits until these threads have ended.
+    pub fn join(&self, threads: &[ThreadId]) {
+        let words = {
+            let mut state = self.state();
+            let current = state.current;
+            let alive = |&thread: &ThreadId| !state.threads[index(thread)].finished;
+            let joins: Vec<_> = threads.iter().filter(|thread| alive(thread)).map(|&thread| index(thread)).collect();
+            if joins.is_empty() {
+                return;
+            }
+            let names: Vec<_> = joins.iter().map(|&thread| &*state.threads[thread].name).collect();
+            let words = format!("the end of {}", names.join(", "));
+            state.threads[current].joins = joins;
+            words
+        };
+        self.block(&words);
+    }
+
+    /// A scheduling point: another thread may run before this call returns.
+    pub fn point(&self) {
+        self.point_with(false);
+    }
+
+    /// A scheduling point in a waiting loop: others run first, if any can.
+    pub fn yield_now(&self) {
+        self.point_with(true);
+    }
+
+    fn point_with(&self, yielding: bool) {
+        {
+            let mut state = self.state();
+            if state.finished || state.unwinding.is_some() && std::thread::panicking() {
+                return;
+            }
+            // The program has caught a Rust panic of its own: go on as before.
+            state.unwinding = None;
+            state.steps += 1;
+            if state.steps > self.0.max_steps && state.failure.is_none() {
+                let message = format!("no end after {} steps", self.0.max_steps);
+                drop(state);
+                self.freeze(FailureKind::NoProgress, message);
+            }
+            // A point without an alternative is no decision; do not pay for the switch.
+            let current = state.current;
+            if !state.threads.iter().enumerate().any(|(i, t)| i != current && !t.blocked && !t.finished) {
+                return;
+            }
+            state.yielding = yielding;
+        }
+        self.switch();
+    }
+
+    /// Marks the running thread as blocked until [`unblock`](Self::unblock) and lets others run. `words` say what it
+    /// waits for when everybody does.
+    pub(crate) fn block(&self, words: &str) {
+        {
+            let mut state = self.state();
+            let current = state.current;
+            state.threads[current].blocked = true;
+            state.threads[current].waits_for = Some(words.into());
+        }
+        self.switch();
+        let mut state = self.state();
+        let current = state.current;
+        state.threads[current].waits_for = None;
+    }
+
+    pub(crate) fn unblock(&self, thread: ThreadId) {
+        self.state().threads[index(thread)].blocked = false;
+    }
+
+    /// Waits until `ready` holds, looking again after each wakeup of the channel only.
+    pub(crate) fn sleep(&self, channel: usize, ready: &mut dyn FnMut() -> bool) {
+        let me = self.state().current;
+        loop {
+            // Registered before the condition is looked at: a wakeup in between is not lost.
+            self.state().threads[me].sleep = Some((channel, false));
+            if ready() {
+                self.state().threads[me].sleep = None;
+                return;
+            }
+            let woken = self.state().threads[me].sleep.is_some_and(|(_, woken)| woken);
+            if !woken {
+                self.block("a wakeup");
+            }
+        }
+    }
+
+    pub(crate) fn wakeup(&self, channel: usize) {
+        for thread in &mut self.state().threads {
+            if let Some((on, woken)) = &mut thread.sleep
+                && *on == channel
+            {
+                *woken = true;
+                thread.blocked = false;
+            }
+        }
+    }
+
+    /// An oracle has seen what must not be. The execution ends here.
+    pub fn violation(&self, kind: &str, message: impl Into<String>) -> ! {
+        self.freeze(FailureKind::Violation(kind.into()), message.into())
+    }
+
+    /// From here a panic of the emulated kernel with this text is a good end of the execution.
+    pub fn expect_panic(&self, message: impl Into<String>) {
+        self.state().expected = Some(message.into());
+    }
+
+    /// The emulated kernel has panicked. The execution ends here.
+    pub fn kernel_panic(&self, message: impl Into<String>) -> ! {
+        let message = message.into();
+        if self.state().expected.as_ref() == Some(&message) && !std::thread::panicking() {
+            self.state().expected_came = true;
+            loop {
+                self.switch();
+            }
+        }
+        self.freeze(FailureKind::Panic, message)
+    }
+
+    /// Ends the execution without unwinding anything.
+    fn freeze(&self, kind: FailureKind, message: String) -> ! {
+        if std::thread::panicking() {
+            // Only a destructor during a Rust panic gets here; the first failure is the one to report.
+            panic!("{message}");
+        }
+        self.fail(kind, message);
+        loop {
+            self.switch();
+        }
+    }
+
+    fn fail(&self, kind: FailureKind, message: String) {
+        self.log(|| What::Failed(message.clone()));
+        let mut state = self.state();
+        let current = state.current;
+        state.failure.get_or_insert((kind, message, current));
+    }
+
+    /// Runs a thread's body and turns a Rust panic of it into the failure of the execution.
+    pub(super) fn guard(&self, body: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+            let (kind, message) = classify(payload.as_ref());
+            self.fail(kind, message);
+            self.state().unwinding = None;
+        }
+    }
+
+    /// A Rust panic has begun in the running thread: from here it runs whenever it can, and nothing is a decision.
+    pub(super) fn unwinding(&self) {
+        let mut state = self.state();
+        let current = state.current;
+        state.unwinding = Some(current);
+    }
+
+    pub(super) fn finish(&self) {
+        self.finish_thread();
+        self.state().finished = true;
+    }
+
+    fn finish_thread(&self) {
+        let mut state = self.state();
+        let current = state.current;
+        state.threads[current].finished = true;
+        for thread in &mut state.threads {
+            if let Some(at) = thread.joins.iter().position(|&joined| joined == current) {
+                thread.joins.swap_remove(at);
+                thread.blocked &= !thread.joins.is_empty();
+            }
+        }
+    }
+
+    fn switch(&self) {
+        // Sleeping is shuttle's bare switch: it asks the scheduler and does nothing else.
+        shuttle::thread::sleep(Duration::ZERO);
+    }
+
+    /// What is to run next. `runnable` are the threads that exist for shuttle; `candidates` receives those that may run.
+    pub(super) fn next(&self, runnable: impl Iterator<Item = ThreadIndex>, candidates: &mut Vec<ThreadIndex>) -> Next {
+        let mut state = self.state();
+        let current = state.current;
+        if state.quiet {
+            return Next::Forced(current);
+        }
+        candidates.clear();
+        candidates.extend(runnable.filter(|&i| !state.threads.get(i).is_some_and(|t| t.blocked)));
+        if state.finished {
+            let all_done = state.threads.iter().all(|thread| thread.finished);
+            return if all_done { Next::Forced(current) } else { Next::Stop };
+        }
+        if let Some(thread) = state.unwinding {
+            return match candidates.contains(&thread) {
+                true => Next::Forced(thread),
+                false => candidates.first().map_or(Next::Stop, |&other| Next::Forced(other)),
+            };
+        }
+        if state.failure.is_some() || state.expected_came {
+            return Next::Stop;
+        }
+        let yielding = core::mem::take(&mut state.yielding);
+        match **candidates {
+            [] => {
+                let message = deadlock(&state.threads);
+                drop(state);
+                self.fail(FailureKind::Deadlock, message);
+                Next::Stop
+            }
+            [only] => Next::Forced(only),
+            _ => Next::Choose { current: candidates.contains(&current).then_some(current), yielding },
+        }
+    }
+
+    pub(super) fn run_thread(&self, thread: ThreadIndex) {
+        self.state().current = thread;
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        let mut state = self.state();
+        Outcome {
+            failure: state.failure.take(),
+            steps: state.steps,
+            log: core::mem::take(&mut state.log),
+            threads: state.threads.drain(..).map(|thread| thread.name).collect(),
+        }
+    }
+}
+
+/// What every thread waits for, in words that do not depend on the schedule.
+fn deadlock(threads: &[Thread]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for thread in threads.iter().filter(|thread| !thread.finished) {
+        let mut line = thread.name.clone();
+        let held: Vec<&str> = thread.holds.iter().map(|&(lock, _)| lock).collect();
+        if !held.is_empty() {
+            line += &format!(" holds {} and", held.join(", "));
+        }
+        line += match (thread.waits_lock, &thread.waits_for) {
+            (Some(lock), _) => format!(" waits for {lock}"),
+            (None, Some(words)) => format!(" waits for {words}"),
+            (None, None) => " waits".into(),
+        }
+        .as_str();
+        lines.push(line);
+    }
+    format!("deadlock: {}", lines.join("; "))
+}
+
+/// What a Rust panic that reached the end of a thread stands for.
+fn classify(payload: &(dyn Any + Send)) -> (FailureKind, String) {
+    let bug = crate::explore::hook::take();
+    if let Some(KernelPanic { message, .. }) = payload.downcast_ref() {
+        (FailureKind::Panic, message.clone())
+    } else if let Some(OracleViolation { kind, message }) = payload.downcast_ref() {
+        (FailureKind::Violation(kind.clone()), message.clone())
+    } else {
+        let text = (payload.downcast_ref::<&str>().copied().map(String::from))
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a panic with a payload of an unknown type".into());
+        (FailureKind::Bug, bug.map_or_else(|| text.clone(), |place| format!("{text} ({place})")))
+    }
+}
+
+pub(super) fn thread_id(index: ThreadIndex) -> ThreadId {
+    let number = u32::try_from(index).unwrap_or(u32::MAX - 1) + 1;
+    ThreadId(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
+}
+
+pub(super) fn index(thread: ThreadId) -> ThreadIndex {
+    thread.0.get() as usize - 1
+}

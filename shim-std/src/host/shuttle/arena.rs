@@ -1,0 +1,218 @@
+//! The memory of one execution: deterministic, counted, and able to fail on demand.
+//!
+//! A schedule must decide everything, so it must also decide which freed block the next allocation gets. Blocks are
+//! therefore kept in one last-in-first-out list per power of two, the way a kernel's per-CPU cache hands back the
+//! hottest block: the address that was freed last is the address that is given out next, which is exactly the reuse
+//! that turns a stale pointer into a wrong object.
+//!
+//! The arena counts live blocks and bytes, so that a test can say that nothing leaked, and it can refuse the n-th
+//! allocation, so that a test can walk through every `ENOMEM`.
+#![expect(
+    unsafe_code,
+    reason = "an Allocator can only be implemented with an unsafe impl, and its memory must be given back"
+)]
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use allocator_api2::alloc::{AllocError, Allocator};
+
+/// Number of size classes: blocks of `2^0` to `2^47` bytes.
+const CLASSES: usize = 48;
+
+/// Blocks up to this size are carved from slabs of [`SLAB`] bytes; larger ones come from the system one by one.
+const SMALL: usize = 2048;
+
+/// How much is taken from the system for small blocks at a time. Also the alignment of a slab, so that every block in it
+/// is aligned to its own size.
+const SLAB: usize = 16 * 1024;
+
+/// A handle to the memory of one execution. Clones share the memory; the last one gives it back.
+#[derive(Clone, Debug)]
+pub struct Arena(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared(Mutex<State>);
+
+/// # Invariants
+///
+/// 1. Every pointer in `free[c]` is a block of `2^c` bytes, aligned to `2^c`, inside memory that `taken` lists, and
+///    nobody uses it.
+/// 2. `slab` is the unused rest of the newest slab in `taken`; it overlaps no block that was handed out.
+/// 3. `taken` lists, once each, what was obtained from the system and not given back.
+#[derive(Debug)]
+struct State {
+    free: [Vec<NonNull<u8>>; CLASSES],
+    slab: Option<(NonNull<u8>, usize)>,
+    taken: Vec<(NonNull<u8>, Layout)>,
+    usage: Usage,
+    fail_at: Option<u64>,
+}
+
+/// What an [`Arena`] has been asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Blocks that are allocated now.
+    pub live_blocks: usize,
+    /// Bytes that were asked for in these blocks.
+    pub live_bytes: usize,
+    /// Allocations that were asked for, with those refused.
+    pub allocations: u64,
+}
+
+// SAFETY:
+// 1. `State` owns the memory that its pointers point to; no pointer is tied to a thread.
+unsafe impl Send for State {}
+
+impl Arena {
+    /// An arena that holds nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Shared(Mutex::new(State {
+            free: [const { Vec::new() }; CLASSES],
+            slab: None,
+            taken: Vec::new(),
+            usage: Usage::default(),
+            fail_at: None,
+        }))))
+    }
+
+    /// What is allocated now.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.state().usage
+    }
+
+    /// Refuses the allocation with this number (the first is 1, counted in [`Usage::allocations`]); `None`: none.
+    pub fn fail_at(&self, number: Option<u64>) {
+        self.state().fail_at = number;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The class of a layout, its exponent; `None` when it is absurdly large.
+fn class(layout: Layout) -> Option<usize> {
+    let size = layout.size().max(layout.align()).checked_next_power_of_two()?;
+    let class = size.trailing_zeros() as usize;
+    (class < CLASSES).then_some(class)
+}
+
+impl State {
+    fn block(&mut self, class: usize) -> Option<NonNull<u8>> {
+        if let Some(block) = self.free[class].pop() {
+            return Some(block);
+        }
+        let size = 1_usize << class;
+        if size > SMALL {
+            return self.take(Layout::from_size_align(size, size.min(SLAB)).ok()?);
+        }
+        let (start, offset) = match self.slab {
+            Some((start, used)) if used.next_multiple_of(size) + size <= SLAB => (start, used.next_multiple_of(size)),
+            _ => (self.take(Layout::from_size_align(SLAB, SLAB).ok()?)?, 0),
+        };
+        self.slab = Some((start, offset + size));
+        // SAFETY:
+        // 1. `offset + size <= SLAB` by the guard above, or `0 + size <= SMALL <= SLAB`; `start` is a slab of that size.
+        Some(unsafe { start.add(offset) })
+    }
+
+    fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        // SAFETY:
+        // 1. `layout` has a size of at least one: it is `SLAB` or more than `SMALL`.
+        let memory = NonNull::new(unsafe { std::alloc::alloc(layout) })?;
+        self.taken.push((memory, layout));
+        Some(memory)
+    }
+}
+
+// SAFETY:
+// 1. A block is at least as large and as aligned as asked: its class is the power of two above both, small blocks lie at
+//    multiples of their size in a slab aligned to `SLAB`, large ones are aligned to `min(size, SLAB)`; a layout that
+//    wants more alignment than that is refused.
+// 2. No block is given out twice: it leaves its free list or the unused rest of a slab (invariants 1 and 2).
+// 3. Memory stays valid until the last clone is gone: `taken` is released in `Shared`'s drop only.
+unsafe impl Allocator for Arena {
+    fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        let mut state = self.state();
+        state.usage.allocations += 1;
+        if state.fail_at == Some(state.usage.allocations) || layout.align() > SLAB {
+            return Err(AllocError);
+        }
+        let class = class(layout).ok_or(AllocError)?;
+        let block = state.block(class).ok_or(AllocError)?;
+        state.usage.live_blocks += 1;
+        state.usage.live_bytes += layout.size();
+        Ok(NonNull::slice_from_raw_parts(block, layout.size()))
+    }
+
+    unsafe fn deallocate(&self, ptr: NonNull<u8>, layout: Layout) {
+        let mut state = self.state();
+        state.usage.live_blocks -= 1;
+        state.usage.live_bytes -= layout.size();
+        if let Some(class) = class(layout) {
+            state.free[class].push(ptr);
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (memory, layout) in state.taken.drain(..) {
+            // SAFETY:
+            // 1. It came from `alloc` with this layout (invariant 3) and is given back once.
+            // 2. No handle is left, so by the contract of `Allocator` no block in it is used any more.
+            unsafe { std::alloc::dealloc(memory.as_ptr(), layout) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reuse_is_last_in_first_out_within_a_class() {
+        let arena = Arena::new();
+        let layout = Layout::from_size_align(40, 8).unwrap();
+        let [a, b, c] = [0; 3].map(|_| arena.allocate(layout).unwrap().cast::<u8>());
+        assert_eq!(arena.usage(), Usage { live_blocks: 3, live_bytes: 120, allocations: 3 });
+        // SAFETY: each block came from this arena with this layout and is freed once.
+        unsafe {
+            arena.deallocate(a, layout);
+            arena.deallocate(c, layout);
+            arena.deallocate(b, layout);
+        }
+        assert_eq!(arena.usage().live_blocks, 0);
+        let other = Layout::from_size_align(100, 4).unwrap();
+        assert_ne!(arena.allocate(other).unwrap().cast::<u8>(), b, "another class");
+        assert_eq!([0; 3].map(|_| arena.allocate(layout).unwrap().cast::<u8>()), [b, c, a]);
+    }
+
+    #[test]
+    fn alignment_and_refusal() {
+        let arena = Arena::new();
+        for align in [1, 8, 64, 4096] {
+            for size in [1, 33, 3000, 70_000] {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                let block = arena.allocate(layout).unwrap();
+                assert!(block.cast::<u8>().addr().get().is_multiple_of(align) && block.len() == size);
+            }
+        }
+        arena.fail_at(Some(18));
+        let layout = Layout::new::<u64>();
+        assert!(arena.allocate(layout).is_ok());
+        assert!(arena.allocate(layout).is_err());
+        assert!(arena.allocate(layout).is_ok());
+    }
+}
