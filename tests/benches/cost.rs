@@ -7,8 +7,9 @@
 //! For each n there is one kernel, and all of them are measured in turns, so that a disturbance of the machine hits all
 //! sizes alike. A figure is the median over the turns. Nothing is asserted: a loaded machine may print anything.
 
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+use core::hint::black_box;
+use core::time::Duration;
+use std::time::Instant;
 
 use allocator_api2::alloc::Global;
 use ifnet::platform::spin::SpinHost;
@@ -194,7 +195,7 @@ fn with_stages(stages: &mut Vec<Stage<'_>>, crowds: &[usize], body: &mut dyn FnM
         if_initname(&spare, "spare", Some(0)).expect("a good name");
         let last = owners.last().expect("a crowd");
         let name = last.name();
-        let mut deeper: Vec<Stage<'_>> = std::mem::take(stages)
+        let mut deeper: Vec<Stage<'_>> = core::mem::take(stages)
             .into_iter()
             .chain([Stage { td: &td, jail: &jail, last, spare: &spare, name: &name }])
             .collect();

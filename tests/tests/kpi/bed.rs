@@ -1,6 +1,6 @@
 //! A kernel for a test, interfaces in it, and a picture of all that can be seen of it.
 
-use std::fmt::Write as _;
+use core::fmt::Write as _;
 
 use ifnet::mem::Shared;
 use ifnet::{
@@ -104,9 +104,9 @@ pub(crate) fn members(td: &Td<'_>, group: &str) -> Result<Vec<String>, Errno> {
 /// Everything that can be seen of the kernel through these vnets and through the index table.
 pub(crate) fn snapshot(td: &Td<'_>, vnets: &[Vnet]) -> String {
     let mut text = String::new();
-    let mut line = |args: std::fmt::Arguments<'_>| writeln!(text, "{args}").expect("a string takes it");
+    let mut line = |args: core::fmt::Arguments<'_>| writeln!(text, "{args}").expect("a string takes it");
     line(format_args!("{} interfaces", td.kernel().interfaces()));
-    for vnet in std::iter::once(&td.kernel().vnet0()).chain(vnets) {
+    for vnet in core::iter::once(&td.kernel().vnet0()).chain(vnets) {
         let _cur = td.curvnet_set(Some(vnet.clone()));
         let names = listed(td, vnet);
         line(format_args!("v{} ifcnt={} shutdown={} {names:?}", vnet.id(), vnet.ifcnt(), vnet.is_shutdown()));
@@ -149,7 +149,7 @@ pub(crate) fn name(text: &str) -> IfName {
 
 /// Runs `body`, which must make the emulated kernel panic; the text of the panic.
 pub(crate) fn panic_of(body: impl FnOnce()) -> String {
-    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).expect_err("a panic");
+    let unwound = std::panic::catch_unwind(core::panic::AssertUnwindSafe(body)).expect_err("a panic");
     let panic = unwound.downcast::<ifnet_std::host::threads::KernelPanic>().expect("a panic of the emulated kernel");
     panic.message
 }

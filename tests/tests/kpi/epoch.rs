@@ -55,12 +55,12 @@ fn nothing_sleeps_inside_a_section() {
         let td = kernel.thread().unwrap();
         let (em0, fresh, jail) = (plug(&td, "em0"), alloc(&td, "em1"), vnet_alloc(&td).unwrap());
         if_clone_create(&td, "disc").unwrap();
-        let before = snapshot(&td, &[jail.clone()]);
+        let before = snapshot(&td, core::slice::from_ref(&jail));
         let section = td.net_epoch_enter();
         let stage = Stage { td: &td, em0: &em0, fresh: &fresh, jail: &jail };
         assert_eq!(panic_of(|| sleeper(&stage)), *text);
         drop(section);
-        assert_eq!(snapshot(&td, &[jail.clone()]), before, "{text}");
+        assert_eq!(snapshot(&td, core::slice::from_ref(&jail)), before, "{text}");
         ifnet::invariants::check(&td).unwrap_or_else(|broken| panic!("{text}: {broken}"));
     }
 }

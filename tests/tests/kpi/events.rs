@@ -1,6 +1,6 @@
 //! Event handlers: their order, and registration and deregistration while the list runs.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 
 use ifnet::event::{Event, EventTag, PRI_ANY, PRI_FIRST, PRI_LAST, eventhandler_deregister, eventhandler_register};
 use ifnet::{Errno, if_addgroup, if_attach, if_detach, if_free, if_rename, ifunit};

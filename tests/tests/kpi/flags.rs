@@ -1,6 +1,6 @@
 //! Flags, counts of those who want every packet, MTU, addresses, multicast, link state.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ifnet::{
     Errno, IfFlags, IfOps, Ioctl, LinkState, SockAddr, if_addaddr, if_addmulti, if_allmulti, if_attach,

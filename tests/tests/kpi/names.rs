@@ -254,7 +254,7 @@ static FEW: CloneType<Host> = CloneType {
         let owner = if_alloc(td, IfType::Other)?;
         if_initname(&owner, request.cloner.name(), request.unit)?;
         if_attach(td, &owner)?;
-        Ok(std::mem::ManuallyDrop::new(owner).clone())
+        Ok(core::mem::ManuallyDrop::new(owner).clone())
     },
     // Refuses until it is forced.
     destroy: |_, _, _, _| Err(Errno::EBUSY),
@@ -287,7 +287,7 @@ fn what_destroy_refuses() {
         let em0 = plug(td, "em0");
         let jail = vnet_alloc(td).unwrap();
         if_clone_create(td, "disc").unwrap();
-        let before = snapshot(td, &[jail.clone()]);
+        let before = snapshot(td, core::slice::from_ref(&jail));
         for (bad, errno) in [
             ("lo0", Errno::EINVAL),
             ("em0", Errno::EINVAL),
@@ -301,7 +301,7 @@ fn what_destroy_refuses() {
             assert_eq!(if_clone_destroy(td, "disc0"), Err(Errno::ENXIO), "in another vnet");
             assert_eq!(if_clone_destroy(td, "lo0"), Err(Errno::EINVAL));
         });
-        assert_eq!(snapshot(td, &[jail.clone()]), before);
+        assert_eq!(snapshot(td, core::slice::from_ref(&jail)), before);
         if_clone_destroy(td, "disc0").unwrap();
         assert_eq!(if_clone_destroy(td, "disc0"), Err(Errno::ENXIO), "twice");
         unplug(td, em0);

@@ -459,3 +459,11 @@ fn every_allocation_of_boot_may_fail() {
         assert!(points > 20, "boot has only {points} allocations");
     }
 }
+
+#[test]
+fn a_kernel_for_no_thread_does_not_boot() {
+    let memory = CountingAlloc::new();
+    let host = Host::new().with_memory(memory.clone());
+    assert_eq!(ifnet::Kernel::boot(host, ifnet::Config::default().threads(0)).err(), Some(Errno::EAGAIN));
+    assert_eq!(memory.live_blocks(), 0);
+}

@@ -1,6 +1,6 @@
 //! Vnets: moves between them, and what they refuse while they are dying and after.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 
 use ifnet::event::{Event, PRI_ANY, eventhandler_deregister, eventhandler_register};
 use ifnet::{
@@ -17,7 +17,7 @@ fn what_a_loan_refuses() {
         let em0 = plug(td, "em0");
         let theirs = within(td, &jail, || plug(td, "em1"));
         let ours = plug(td, "em1");
-        let before = snapshot(td, &[jail.clone()]);
+        let before = snapshot(td, core::slice::from_ref(&jail));
         let here = td.curvnet();
         assert_eq!(if_vmove_loan(td, "em9", &jail).err(), Some(Errno::ENXIO), "unknown");
         assert_eq!(if_vmove_loan(td, "", &jail).err(), Some(Errno::ENXIO));
@@ -26,7 +26,7 @@ fn what_a_loan_refuses() {
         assert_eq!(if_vmove_loan(td, "em1", &jail).err(), Some(Errno::EEXIST), "the name is taken there");
         assert_eq!(if_vmove_loan(td, "lo0", &jail).err(), Some(Errno::EEXIST), "every vnet has lo0");
         assert_eq!(if_vmove_to(td, &em0, &here), Err(Errno::EEXIST), "the same vnet");
-        assert_eq!(snapshot(td, &[jail.clone()]), before);
+        assert_eq!(snapshot(td, core::slice::from_ref(&jail)), before);
         for owner in [em0, ours, theirs] {
             unplug(td, owner);
         }
@@ -39,12 +39,12 @@ fn what_a_reclaim_refuses() {
     kernel(|td| {
         let jail = vnet_alloc(td).unwrap();
         let em0 = plug(td, "em0");
-        let before = snapshot(td, &[jail.clone()]);
+        let before = snapshot(td, core::slice::from_ref(&jail));
         let here = td.curvnet();
         assert_eq!(if_vmove_reclaim(td, "em0", &jail).err(), Some(Errno::ENXIO), "it is not there");
         assert_eq!(if_vmove_reclaim(td, "em0", &here).err(), Some(Errno::EEXIST), "the same vnet");
         assert_eq!(if_vmove_reclaim(td, "em9", &here).err(), Some(Errno::ENXIO));
-        assert_eq!(snapshot(td, &[jail.clone()]), before);
+        assert_eq!(snapshot(td, core::slice::from_ref(&jail)), before);
         unplug(td, em0);
         vnet_destroy(td, &jail).unwrap();
     });
@@ -113,7 +113,7 @@ fn a_destroyed_vnet_refuses_everything() {
         assert!(jail.is_shutdown() && jail.is_destroyed());
         let em0 = plug(td, "em0");
         let fresh = alloc(td, "em1");
-        let before = snapshot(td, &[jail.clone()]);
+        let before = snapshot(td, core::slice::from_ref(&jail));
         refuses(td, &jail);
         within(td, &jail, || {
             assert_eq!(if_attach(td, &fresh), Err(Errno::EBUSY));
@@ -146,7 +146,7 @@ thread_local! {
 }
 
 fn set_victim(vnet: Option<Vnet>) -> u32 {
-    VICTIM.with_borrow_mut(|victim| std::mem::replace(victim, (vnet, 0))).1
+    VICTIM.with_borrow_mut(|victim| core::mem::replace(victim, (vnet, 0))).1
 }
 
 /// The vnet, for a handler that acts once.
