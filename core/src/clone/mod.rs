@@ -124,7 +124,7 @@ impl<P: Platform> Cloner<P> {
     pub fn alloc_unit(&self, unit: Option<u32>) -> Result<u32, Errno> {
         let mut units = self.units.lock();
         match unit {
-            None => units.alloc_lowest(self.ty.maxunit)?.ok_or(Errno::ENOSPC),
+            None => units.alloc_lowest(self.ty.maxunit.saturating_add(1))?.ok_or(Errno::ENOSPC),
             Some(unit) if unit > self.ty.maxunit => Err(Errno::ENOSPC),
             Some(unit) => {
                 if units.take(unit)? {

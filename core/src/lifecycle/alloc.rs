@@ -2,7 +2,6 @@
 
 use crate::Errno;
 use crate::hazard::Hazard;
-use crate::ifnet::afdata::AfData;
 use crate::ifnet::group::Membership;
 use crate::ifnet::{IfFlags, IfName, IfType, Ifnet, IfnetOwner, Ifp, if_rele};
 use crate::mem::Shared;
@@ -61,15 +60,6 @@ pub(crate) fn set_names<P: Platform>(
     names.xname = xname.clone();
     names.dname = dname;
     names.dunit = dunit;
-    Ok(())
-}
-
-/// What an attach needs of the interface and a former detach has taken: family data.
-pub(crate) fn ensure_afdata<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Errno> {
-    if ifp.afdata.is_none() {
-        let former = ifp.afdata.swap(Some(AfData::attach(td.domain())?));
-        drop(former);
-    }
     Ok(())
 }
 

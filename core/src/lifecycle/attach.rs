@@ -3,6 +3,8 @@
 use crate::Errno;
 use crate::clone::if_clone_restoregroup;
 use crate::event::{Event, devctl};
+use crate::ifnet::addr::ifa_free;
+use crate::ifnet::afdata::AfData;
 use crate::ifnet::{IfAddr, IfnetOwner, Ifp, SockAddr};
 use crate::mem::NoMem;
 use crate::platform::{Mutex, Platform};
@@ -10,8 +12,6 @@ use crate::thread::Thread;
 use crate::vnet::VnetRef;
 use crate::vnet::group_verbs::{if_delgroups, join};
 use crate::vnet::list::{NameRule, if_link_ifnet};
-
-use super::alloc::ensure_afdata;
 
 /// `if_attach`: links an interface into the current vnet, which becomes its home at the first time. A detached
 /// interface can be attached again; it stays marked as dying.
@@ -50,13 +50,19 @@ pub(super) fn attach_with<P: Platform>(
     if is_attached(td, ifp) {
         return Err(Errno::EEXIST);
     }
+    // All memory first: a failure must not leave, say, the families' data on an interface that is not attached.
     let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
-    ensure_afdata(td, ifp)?;
+    let afdata = ifp.afdata.is_none().then(|| AfData::attach(td.domain())).transpose()?;
     let lladdr = IfAddr::alloc(td.domain(), SockAddr::Link(lladdr), 0)?;
     hold_places(td, &vnet, &home)?;
 
-    if ifp.home.is_none() {
+    let undo = Undo { vnet: td.read(&ifp.vnet), homeless: ifp.home.is_none(), afdata: afdata.is_some() };
+    if undo.homeless {
         let none = ifp.home.swap(Some(home.clone()));
+        drop(none);
+    }
+    if undo.afdata {
+        let none = ifp.afdata.swap(afdata);
         drop(none);
     }
     attach_in(td, ifp, &vnet);
@@ -69,7 +75,30 @@ pub(super) fn attach_with<P: Platform>(
         if_delgroups(td, &vnet, ifp);
         vnet.names.lock().release();
         release_places_away(td, &vnet, &home);
+        undo.run(ifp);
         Err(Errno::EBUSY)
+    }
+}
+
+/// What an attach has changed of the interface itself, for the case that its vnet dies under it.
+struct Undo<P: Platform> {
+    vnet: Option<VnetRef<P>>,
+    homeless: bool,
+    afdata: bool,
+}
+
+impl<P: Platform> Undo<P> {
+    fn run(self, ifp: &Ifp<P>) {
+        let Self { vnet, homeless, afdata } = self;
+        if let Some(lladdr) = { ifp.lladdr.lock().take() } {
+            ifa_free(lladdr);
+        }
+        if afdata && let Some(afdata) = ifp.afdata.swap(None) {
+            afdata.defer(|afdata| afdata.detach());
+        }
+        let home = if homeless { ifp.home.swap(None) } else { None };
+        let entered = ifp.vnet.swap(vnet);
+        drop((home, entered));
     }
 }
 

@@ -26,12 +26,14 @@ use super::detach::{if_detach, ignores_failure};
 /// Those of [`if_attach`](super::if_attach); the interface is then as before.
 pub fn ether_ifattach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>, lladdr: [u8; 6]) -> Result<(), Errno> {
     td.assert_can_sleep("ether_ifattach");
-    owner.set_mtu(ETHERMTU);
     let tap_first = !td.hazard(Hazard::BpfNullWindow);
     if tap_first {
         bpfattach(td, owner)?;
     }
+    let mtu = owner.mtu();
+    owner.set_mtu(ETHERMTU);
     if let Err(errno) = attach_with(td, owner, lladdr) {
+        owner.set_mtu(mtu);
         if tap_first {
             bpfdetach(td, owner);
         }

@@ -17,7 +17,7 @@ const BITS: u32 = u64::BITS;
 ///
 /// * A bit of level 0 is set if and only if its number is taken.
 /// * A bit of a higher level is set if and only if the word below that it stands for is there and is full.
-/// * Words that are not there count as empty.
+/// * Words that are not there count as empty. The last word of level 0 is not empty.
 #[derive(Debug)]
 pub struct IdSpace<A: Allocator> {
     levels: [TryVec<u64, A>; LEVELS],
@@ -111,6 +111,11 @@ impl<A: Allocator> IdSpace<A> {
             }
             at = index as u32;
         }
+        // Each word is dropped once for the time that it was pushed, so this costs no more than taking did. A word that
+        // is not there counts as empty on every level.
+        while self.levels[0].last() == Some(&0) {
+            self.levels[0].pop();
+        }
         true
     }
 
@@ -121,12 +126,11 @@ impl<A: Allocator> IdSpace<A> {
         self.levels[0].get(index).is_some_and(|word| word & bit != 0)
     }
 
-    /// The highest number that is taken: `if_index`. Looks at the words from the end, so it is fast unless most of a
-    /// once large space is free.
+    /// The highest number that is taken: `if_index`. Does not search: the last word of the lowest level is never empty.
     #[must_use]
     pub fn highest(&self) -> Option<u32> {
-        let index = self.levels[0].iter().rposition(|word| *word != 0)?;
-        Some(index as u32 * BITS + (BITS - 1 - self.levels[0][index].leading_zeros()))
+        let (last, below) = self.levels[0].split_last()?;
+        Some(below.len() as u32 * BITS + (BITS - 1 - last.leading_zeros()))
     }
 }
 

@@ -117,3 +117,6 @@ impl<P: Platform> Vnet<P> {
         self.destroyed.store(true, Ordering::Release);
     }
 }
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests;

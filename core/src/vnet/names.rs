@@ -68,6 +68,12 @@ impl<P: Platform> NameTable<P> {
         self.held = self.held.saturating_sub(1);
     }
 
+    /// How many places are held.
+    #[cfg(all(test, not(ifnet_loom)))]
+    pub(super) fn places(&self) -> usize {
+        self.held
+    }
+
     /// The earliest linked interface of this name that satisfies `wanted`.
     pub(crate) fn find(&self, name: &str, wanted: impl Fn(&Ifp<P>) -> bool) -> Option<Ifp<P>> {
         self.live(name).filter(|(ifp, _)| wanted(ifp)).min_by_key(|(_, order)| *order).map(|(ifp, _)| ifp.clone())

@@ -1,0 +1,204 @@
+//! Flags, counts of those who want every packet, MTU, addresses, multicast, link state.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use ifnet::{
+    Errno, IfFlags, IfOps, Ioctl, LinkState, SockAddr, if_addaddr, if_addmulti, if_allmulti, if_attach,
+    if_clone_create, if_clone_destroy, if_deladdr, if_delmulti, if_detach, if_free, if_link_state_change, if_setflags,
+    if_setmtu, if_transmit, if_up, if_vmove_loan, if_vmove_reclaim, ifpromisc, ifunit, vnet_alloc, vnet_destroy,
+};
+
+use super::bed::{Host, alloc, kernel, plug, settle, unplug};
+
+const MULTI: SockAddr = SockAddr::Link([1, 0, 0x5e, 0, 0, 1]);
+
+static REFUSES: AtomicBool = AtomicBool::new(false);
+static TOLD: AtomicU32 = AtomicU32::new(0);
+
+/// A driver that refuses when it is told to. Used by one test only.
+static MOODY: IfOps<Host> = IfOps {
+    ioctl: Some(|_, _, _| {
+        TOLD.fetch_add(1, Ordering::Relaxed);
+        if REFUSES.load(Ordering::Relaxed) { Err(Errno::ENETDOWN) } else { Ok(()) }
+    }),
+    ..*IfOps::DEFAULT
+};
+
+#[test]
+fn the_first_and_the_last_who_want_every_packet_tell_the_driver() {
+    kernel(|td| {
+        let em0 = plug(td, "em0");
+        assert_eq!(ifpromisc(td, &em0, true), Err(Errno::EOPNOTSUPP), "a driver without ioctl");
+        assert_eq!((em0.pcount(), em0.flags().contains(IfFlags::PROMISC)), (0, false));
+        em0.set_ops(&MOODY);
+        for which in [ifpromisc, if_allmulti] {
+            TOLD.store(0, Ordering::Relaxed);
+            assert_eq!(which(td, &em0, false), Err(Errno::EINVAL), "fewer than none");
+            REFUSES.store(true, Ordering::Relaxed);
+            assert_eq!(which(td, &em0, true), Err(Errno::ENETDOWN));
+            assert_eq!((em0.pcount(), em0.amcount()), (0, 0));
+            assert!(!em0.flags().intersects(IfFlags::PROMISC | IfFlags::ALLMULTI));
+            REFUSES.store(false, Ordering::Relaxed);
+            which(td, &em0, true).unwrap();
+            which(td, &em0, true).unwrap();
+            assert_eq!(TOLD.load(Ordering::Relaxed), 2, "the second does not matter to the driver");
+            assert_eq!(em0.pcount() + em0.amcount(), 2);
+            which(td, &em0, false).unwrap();
+            REFUSES.store(true, Ordering::Relaxed);
+            assert_eq!(which(td, &em0, false), Err(Errno::ENETDOWN));
+            assert_eq!(em0.pcount() + em0.amcount(), 1);
+            assert!(em0.flags().intersects(IfFlags::PROMISC | IfFlags::ALLMULTI), "the flag is back");
+            REFUSES.store(false, Ordering::Relaxed);
+            which(td, &em0, false).unwrap();
+            assert!(!em0.flags().intersects(IfFlags::PROMISC | IfFlags::ALLMULTI));
+        }
+        unplug(td, em0);
+    });
+}
+
+#[test]
+fn an_mtu_has_limits() {
+    kernel(|td| {
+        if_clone_create(td, "disc").unwrap();
+        let disc0 = ifunit(td, "disc0").unwrap();
+        for bad in [0, 71, 65536, u32::MAX] {
+            assert_eq!(if_setmtu(td, &disc0, bad), Err(Errno::EINVAL), "{bad}");
+        }
+        assert_eq!(disc0.mtu(), 1500);
+        for good in [72, 1500, 65535] {
+            assert_eq!(if_setmtu(td, &disc0, good), Ok(()));
+            assert_eq!(disc0.mtu(), good);
+        }
+        let em0 = plug(td, "em0");
+        assert_eq!(if_setmtu(td, &em0, 71), Err(Errno::EINVAL));
+        assert_eq!(if_setmtu(td, &em0, 1000), Err(Errno::EOPNOTSUPP), "a driver without ioctl");
+        em0.set_ops(&TIMID);
+        assert_eq!(if_setmtu(td, &em0, 1000), Err(Errno::EINVAL), "the driver's own limit");
+        assert_eq!(em0.mtu(), 1500);
+        unplug(td, em0);
+        drop(disc0);
+        if_clone_destroy(td, "disc0").unwrap();
+    });
+}
+
+/// A driver that takes no MTU and leaves the rest alone.
+static TIMID: IfOps<Host> = IfOps {
+    ioctl: Some(|_, _, request| if let Ioctl::SetMtu(_) = request { Err(Errno::EINVAL) } else { Ok(()) }),
+    ..*IfOps::DEFAULT
+};
+
+#[test]
+fn a_user_sets_only_what_a_user_may() {
+    kernel(|td| {
+        let em0 = plug(td, "em0");
+        if_setflags(td, &em0, IfFlags::all()).unwrap();
+        let flags = em0.flags();
+        assert!(flags.contains(IfFlags::UP | IfFlags::PPROMISC) && flags.contains(IfFlags::MULTICAST));
+        let kept = IfFlags::DYING | IfFlags::RENAMING | IfFlags::PROMISC | IfFlags::ALLMULTI | IfFlags::RUNNING;
+        assert!(!flags.intersects(kept), "{flags:?}");
+        if_setflags(td, &em0, IfFlags::empty()).unwrap();
+        assert_eq!(em0.flags(), IfFlags::MULTICAST, "what a user may not change is left");
+        unplug(td, em0);
+    });
+}
+
+#[test]
+fn addresses() {
+    kernel(|td| {
+        let em0 = plug(td, "em0");
+        let (inet, inet6) = (SockAddr::Inet([10, 0, 0, 1]), SockAddr::Inet6([0xfe; 16]));
+        assert_eq!(if_addaddr(td, &em0, SockAddr::Link([2; 6]), 0), Err(Errno::EINVAL));
+        assert_eq!(if_addaddr(td, &em0, inet, 33), Err(Errno::EINVAL));
+        assert_eq!(if_addaddr(td, &em0, inet6, 129), Err(Errno::EINVAL));
+        assert_eq!(if_deladdr(&em0, inet), Err(Errno::EADDRNOTAVAIL));
+        if_addaddr(td, &em0, inet, 32).unwrap();
+        if_addaddr(td, &em0, inet6, 128).unwrap();
+        assert_eq!(if_addaddr(td, &em0, inet, 24), Err(Errno::EEXIST));
+        if_deladdr(&em0, inet).unwrap();
+        assert_eq!(if_deladdr(&em0, inet), Err(Errno::EADDRNOTAVAIL));
+        // A move takes the other one.
+        let jail = vnet_alloc(td).unwrap();
+        drop(if_vmove_loan(td, "em0", &jail).unwrap());
+        assert_eq!(if_deladdr(&em0, inet6), Err(Errno::EADDRNOTAVAIL));
+        drop(if_vmove_reclaim(td, "em0", &jail).unwrap());
+        unplug(td, em0);
+        vnet_destroy(td, &jail).unwrap();
+    });
+}
+
+#[test]
+fn multicast_memberships_are_counted() {
+    kernel(|td| {
+        let em0 = alloc(td, "em0");
+        if_attach(td, &em0).unwrap();
+        assert_eq!(if_delmulti(td, &em0, MULTI), Err(Errno::ENOENT));
+        if_addmulti(td, &em0, MULTI).unwrap();
+        if_addmulti(td, &em0, MULTI).unwrap();
+        if_delmulti(td, &em0, MULTI).unwrap();
+        if_delmulti(td, &em0, MULTI).unwrap();
+        assert_eq!(if_delmulti(td, &em0, MULTI), Err(Errno::ENOENT));
+        if_addmulti(td, &em0, MULTI).unwrap();
+        if_detach(td, &em0);
+        assert_eq!(if_delmulti(td, &em0, MULTI), Err(Errno::ENOENT), "detach has purged it");
+        if_free(td, em0);
+        let deaf = ifnet::if_alloc(td, ifnet::IfType::Other).unwrap();
+        assert_eq!(if_addmulti(td, &deaf, MULTI), Err(Errno::EOPNOTSUPP));
+        if_free(td, deaf);
+    });
+}
+
+static LINK_EVENTS: AtomicU32 = AtomicU32::new(0);
+
+#[test]
+fn no_link_state_task_runs_after_detach() {
+    kernel(|td| {
+        let tag = ifnet::event::eventhandler_register(
+            td,
+            |_, event, _| {
+                if let ifnet::event::Event::Link(..) = event {
+                    LINK_EVENTS.fetch_add(1, Ordering::Relaxed);
+                }
+            },
+            0,
+            ifnet::event::PRI_ANY,
+        )
+        .unwrap();
+        let em0 = plug(td, "em0");
+        if_link_state_change(td, &em0, LinkState::Up);
+        if_link_state_change(td, &em0, LinkState::Up);
+        assert_eq!(LINK_EVENTS.load(Ordering::Relaxed), 0, "left to a task");
+        settle(td);
+        assert_eq!(LINK_EVENTS.load(Ordering::Relaxed), 1, "the same state again is nothing new");
+        if_link_state_change(td, &em0, LinkState::Down);
+        if_detach(td, &em0);
+        assert_eq!(LINK_EVENTS.load(Ordering::Relaxed), 2, "detach drains");
+        if_link_state_change(td, &em0, LinkState::Up);
+        assert!(!td.kernel().run_deferred(td) || LINK_EVENTS.load(Ordering::Relaxed) == 2);
+        settle(td);
+        if_free(td, em0);
+        settle(td);
+        assert_eq!(LINK_EVENTS.load(Ordering::Relaxed), 2);
+        ifnet::event::eventhandler_deregister(td, tag);
+    });
+}
+
+#[test]
+fn a_pair_sends_while_both_ends_are_up() {
+    kernel(|td| {
+        if_clone_create(td, "epair").unwrap();
+        let (a, b) = (ifunit(td, "epair0a").unwrap(), ifunit(td, "epair0b").unwrap());
+        let send = || {
+            let section = td.net_epoch_enter();
+            if_transmit(td, &a, vec![1, 2, 3], &section)
+        };
+        assert_eq!(send(), Err(Errno::ENETDOWN));
+        if_up(td, &a);
+        assert_eq!(send(), Err(Errno::ENETDOWN));
+        if_up(td, &b);
+        assert_eq!(send(), Ok(()));
+        assert_eq!(b.counter(ifnet::IfCounter::Ipackets), 1);
+        assert_eq!(a.counter(ifnet::IfCounter::Oerrors), 2);
+        if_clone_destroy(td, "epair0b").unwrap();
+        assert_eq!(send(), Err(Errno::ENXIO));
+    });
+}

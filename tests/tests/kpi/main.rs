@@ -1,0 +1,13 @@
+//! The kernel's functions as a driver and a jail manager call them, on one thread: what they refuse, with which errno,
+//! and that a refusal leaves everything as it was.
+
+mod bed;
+mod bpf;
+mod epoch;
+mod events;
+mod flags;
+mod index;
+mod names;
+mod oom;
+mod teardown;
+mod vnets;
