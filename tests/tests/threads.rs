@@ -4,10 +4,10 @@
 //! and four threads that are really at it at once. Also in a release build, without debug assertions:
 //! `cargo test --release -p ifnet-tests --test threads`.
 
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::time::Duration;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use ifnet::{
     Config, Errno, IfFlags, IfPtr, IfType, IfnetOwner, Ifp, Kernel, Thread, VnetRef, bpf_open, ether_ifattach,
