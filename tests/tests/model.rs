@@ -3,6 +3,7 @@
 use ifnet::hazard::Hazard;
 use ifnet::{Config, TaskMode};
 use ifnet_std::model::{Program, check, check_with};
+use ifnet_std::scenario::{Source, parse};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -38,15 +39,7 @@ fn random_program(length: usize, seed: u64) -> Program {
 /// One kernel for 20,000 operations: units, indices and generations go round many times.
 #[test]
 fn core_and_model_agree_for_long() {
-    let mut state = 0x0005_6374_292993_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u32
-    };
-    let picks = (0..20_000).map(|_| random().to_le_bytes()).collect();
-    if let Err(difference) = check(&Program(picks)) {
+    if let Err(difference) = check(&random_program(20_000, 56374)) {
         let text = difference.to_string();
         let lines: Vec<&str> = text.lines().collect();
         panic!("…\n{}", lines[lines.len().saturating_sub(200)..].join("\n"));
@@ -78,10 +71,12 @@ fn historical_bugs_differ_from_the_model() {
     }
 }
 
-/// Of random operations enough succeed, and enough fail.
+/// Of random operations enough succeed, and enough fail; they print as a scenario.
 #[test]
 fn random_operations_make_sense() {
     let text = random_program(2000, 1).to_string();
+    let parsed = parse(&Source::new("program", &text));
+    assert!(parsed.is_ok(), "{}", parsed.unwrap_err());
     let refused = text.lines().filter(|line| line.starts_with('!')).count();
     assert!((400..1400).contains(&refused), "{refused} of 2000 are refused");
     for command in ["vnet j", "-vnet", " create", " destroy", "if_vmove", "ether_ifattach", "jail -r", "tcpdump"] {
