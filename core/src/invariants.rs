@@ -102,7 +102,12 @@ impl<P: Platform> Look<'_, P> {
             self.require(ifp.refcount() > 0, "I1", "an interface without references is on a list", &name)?;
             self.require(ifp.get().vnet.is(self.vnet), "I1", "an interface is on the list of another vnet", &name)?;
             let indexed = self.td.kernel().index.at(ifp.index(), self.section);
-            self.require(indexed.is_some_and(|at| at.addr() == ifp.addr()), "I1", "the index slot lost the interface", &name)?;
+            self.require(
+                indexed.is_some_and(|at| at.addr() == ifp.addr()),
+                "I1",
+                "the index slot lost the interface",
+                &name,
+            )?;
             self.require(ifp.get().index_is_first(), "I4", "the index of an interface changed", &name)?;
             self.require(names.lock().has(&name, ifp), "I2", "the table of names lacks an interface", &name)?;
             self.memberships(ifp.get(), &name)?;
@@ -135,9 +140,8 @@ impl<P: Platform> Look<'_, P> {
             self.require(group.refcnt() > 0, "I8", "a group has no members", name)?;
             for membership in group.members.iter(self.section) {
                 let sides = membership.sides();
-                let agrees = sides.is_some_and(|sides| {
-                    sides.ifp.groups.contains(membership.get()) && sides.ifp.vnet.is(self.vnet)
-                });
+                let agrees = sides
+                    .is_some_and(|sides| sides.ifp.groups.contains(membership.get()) && sides.ifp.vnet.is(self.vnet));
                 self.require(agrees, "I8", "a group has a member in another vnet", name)?;
             }
         }
@@ -168,7 +172,12 @@ impl<P: Platform> Look<'_, P> {
     fn taps(&self) -> Result<(), Violation> {
         for tap in self.vnet.taps.iter(self.section) {
             let (vnet, ifp) = tap.get().place();
-            self.require(vnet.is_some_and(|vnet| vnet.ptr_eq(self.vnet)), "I14", "a tap is on another vnet's list", "")?;
+            self.require(
+                vnet.is_some_and(|vnet| vnet.ptr_eq(self.vnet)),
+                "I14",
+                "a tap is on another vnet's list",
+                "",
+            )?;
             let together = ifp.as_ref().is_some_and(|ifp| ifp.vnet.is(self.vnet));
             let name = ifp.map(|ifp| name_of(&ifp)).unwrap_or_default();
             self.require(together, "I14", "a tap is not where its interface is", &name)?;

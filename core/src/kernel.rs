@@ -95,7 +95,7 @@ impl<P: Platform> Kernel<P> {
     /// # use core::mem::MaybeUninit;
     /// # let memory: &'static mut [MaybeUninit<u8>] = Box::leak(vec![MaybeUninit::uninit(); 1 << 20].into());
     /// # let pool: &'static FixedPool = Box::leak(Box::new(FixedPool::new(memory)));
-    /// let kernel: Kernel<SpinHost<_>> = Kernel::boot(SpinHost::new(pool), Config::default().threads(4))?;
+    /// let kernel: Kernel<SpinHost<_>> = Kernel::boot(SpinHost::new(pool.by_ref()), Config::default().threads(4))?;
     /// let td = kernel.thread()?;
     /// let lo0 = ifnet::ifunit(&td, "lo0").expect("every vnet has a loopback");
     /// assert_eq!(lo0.index(), 1);
@@ -105,7 +105,12 @@ impl<P: Platform> Kernel<P> {
     /// # Errors
     /// `ENOMEM`; everything is given back.
     pub fn boot(platform: P, config: Config) -> Result<Self, Errno> {
-        let kernel = Self::without_drivers(platform, config)?;
+        let domain = DomainRef::try_new(platform, config.threads)?;
+        let built = Self::without_drivers(&domain, config);
+        let kernel = built.inspect_err(|_| {
+            // What was built before is freed by callbacks.
+            while domain.poll() {}
+        })?;
         let booted = kernel.start();
         match booted {
             Ok(()) => Ok(kernel),
@@ -116,12 +121,11 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
-    fn without_drivers(platform: P, config: Config) -> Result<Self, NoMem> {
-        let domain = DomainRef::try_new(platform, config.threads)?;
+    fn without_drivers(domain: &DomainRef<P>, config: Config) -> Result<Self, NoMem> {
         let allocator = domain.platform().allocator();
         let mut vnets = Vnets { list: TryVec::new(allocator.clone()), ids: IdSpace::new(allocator.clone()) };
         let number = vnets.ids.alloc_lowest(u32::MAX)?.unwrap_or_default();
-        let vnet0 = Shared::try_new(&domain, Vnet::new(&domain, number))?;
+        let vnet0 = Shared::try_new(domain, Vnet::new(domain, number))?;
         vnets.list.try_push(vnet0.clone()).map_err(|_| NoMem)?;
         Ok(Self {
             ifnet_sx: Sx::new("ifnet_sx", LockClass::IFNET_SX, true),
@@ -131,13 +135,13 @@ impl<P: Platform> Kernel<P> {
             bpf_sx: Sx::new("bpf global lock", LockClass::BPF_SX, false),
             witness: Witness::new(),
             next_thread: AtomicU32::new(1),
-            index: IndexTable::try_new(&domain)?,
+            index: IndexTable::try_new(domain)?,
             events: EventHandlers::new(allocator.clone()),
             sysinits: P::Mutex::new(TryVec::new(allocator)),
             vnets: P::Mutex::new(vnets),
-            taskq: TaskQueue::new(&domain, config.tasks),
+            taskq: TaskQueue::new(domain, config.tasks),
             vnet0,
-            domain,
+            domain: domain.clone(),
             config,
         })
     }
@@ -248,5 +252,31 @@ impl<P: Platform> Kernel<P> {
         drop(self);
         // What the tables held is freed by callbacks, and those may defer more.
         while domain.poll() {}
+    }
+}
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::Host;
+
+    #[test]
+    fn a_boot_that_is_refused_memory_gives_everything_back() {
+        let mut allowed = 0;
+        loop {
+            let host = Host::default();
+            let arena = host.arena().clone();
+            arena.fail_after(allowed);
+            let booted = Kernel::boot(host, Config::default().threads(2));
+            arena.fail_never();
+            let done = booted.map(Kernel::shutdown);
+            assert_eq!(arena.live(), 0, "after {allowed} allocations");
+            match done {
+                Ok(()) => break,
+                Err(errno) => assert_eq!(errno, Errno::ENOMEM, "after {allowed} allocations"),
+            }
+            allowed += 1;
+        }
+        assert!(allowed > 20, "a boot that takes only {allowed} allocations");
     }
 }

@@ -21,6 +21,16 @@
 //! | [`bpf`], [`event`] | taps; event handlers |
 //! | [`clone`](mod@clone), [`drivers`] | cloners with their units; loopback, disc, epair |
 //! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
+//!
+//! # Features
+//!
+//! | feature | default | for |
+//! |---|---|---|
+//! | `hashbrown` | on | hash tables of the crate of that name, which links `alloc`, and so wants a global allocator in the program |
+//! | `witness` | off | the lock-order witness |
+//! | `hazards` | off | historical bugs that can be opened by name, for explorers and fuzzers |
+//!
+//! A kernel without a global allocator takes `default-features = false`; nothing else changes.
 #![no_std]
 
 #[cfg(test)]
@@ -56,7 +66,7 @@ pub use ifnet::{
 };
 pub use kernel::{Config, Kernel};
 pub use lifecycle::{
-    ether_ifattach, ether_ifdetach, if_addaddr, if_addmulti, if_alloc, if_allmulti, if_attach, if_deladdr, if_delmulti,
+    ether_ifattach, ether_ifdetach, if_addaddr, if_addmulti, if_allmulti, if_alloc, if_attach, if_deladdr, if_delmulti,
     if_detach, if_down, if_free, if_initname, if_input, if_link_state_change, if_lladdr, if_rename, if_setdescription,
     if_setflags, if_setlladdr, if_setmtu, if_transmit, if_up, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifpromisc,
     ip6_input,

@@ -139,3 +139,45 @@ fn run_tasks<P: Platform>(td: &Thread<'_, P>, ifp: &Shared<crate::Ifnet<P>, P>, 
         multi::do_addmulti(td, ifp);
     }
 }
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::{attached, gone, kernel};
+    use crate::{LinkState, if_link_state_change};
+
+    fn pending(ifp: &Ifp<crate::testing::Host>) -> bool {
+        ifp.tasks.load(Ordering::Acquire) != 0
+    }
+
+    #[test]
+    fn a_task_waits_for_a_worker_unless_it_runs_at_once() {
+        for mode in [TaskMode::Deferred, TaskMode::Immediate] {
+            let (_, kernel) = kernel(mode);
+            let td = kernel.thread().expect("room");
+            let em0 = attached(&td, "em", 0);
+            if_link_state_change(&td, &em0, LinkState::Up);
+            assert_eq!(pending(&em0), mode == TaskMode::Deferred);
+            assert_eq!(kernel.run_deferred(&td), mode == TaskMode::Deferred);
+            assert!(!pending(&em0));
+            gone(&td, em0);
+        }
+    }
+
+    #[test]
+    fn a_drain_leaves_nothing_pending_and_nothing_comes_after_detach() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let [em0, em1] = [attached(&td, "em", 0), attached(&td, "em", 1)];
+        if_link_state_change(&td, &em1, LinkState::Up);
+        if_link_state_change(&td, &em0, LinkState::Up);
+        kernel.taskq.drain(&td, &em0);
+        assert!(!pending(&em0) && pending(&em1), "a drain is of one interface");
+        crate::if_detach(&td, &em0);
+        if_link_state_change(&td, &em0, LinkState::Down);
+        assert!(!pending(&em0), "a dying interface gets no task");
+        crate::if_free(&td, em0);
+        gone(&td, em1);
+        assert!(!kernel.taskq.run(&td));
+    }
+}

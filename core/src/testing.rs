@@ -153,6 +153,28 @@ pub(crate) fn domain() -> (Host, DomainRef<Host>) {
     (host, domain)
 }
 
+/// A kernel on this host, with room for four threads.
+pub(crate) fn kernel(tasks: crate::TaskMode) -> (Host, crate::Kernel<Host>) {
+    let host = Host::default();
+    let kernel = crate::Kernel::boot(host.clone(), crate::Config::default().threads(4).tasks(tasks)).expect("memory");
+    (host, kernel)
+}
+
+/// A plain interface, attached in the current vnet.
+pub(crate) fn attached(td: &crate::Thread<'_, Host>, dname: &str, dunit: u32) -> crate::IfnetOwner<Host> {
+    let owner = crate::if_alloc(td, crate::IfType::Other).expect("memory");
+    owner.init_flags(crate::IfFlags::MULTICAST);
+    crate::if_initname(&owner, dname, Some(dunit)).expect("a good name");
+    crate::if_attach(td, &owner).expect("memory");
+    owner
+}
+
+/// Takes an interface of [`attached`] away again.
+pub(crate) fn gone(td: &crate::Thread<'_, Host>, owner: crate::IfnetOwner<Host>) {
+    crate::if_detach(td, &owner);
+    crate::if_free(td, owner);
+}
+
 /// Repeatable pseudo-random numbers (Marsaglia's xorshift).
 pub(crate) struct Random(pub(crate) u64);
 

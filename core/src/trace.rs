@@ -35,22 +35,64 @@ impl fmt::Display for IfView<'_> {
     }
 }
 
-/// One thing that happened. `cur` is the number of the vnet in whose context it happened (`curvnet`).
+/// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Record<'a> {
     /// An event handler list about an interface was invoked: `ifnet_arrival_event`, `ifnet_event DOWN`, …
-    Interface { event: &'a str, ifp: IfView<'a>, cur: u32 },
+    Interface {
+        /// The name of the list, with what the event says.
+        event: &'a str,
+        /// The interface.
+        ifp: IfView<'a>,
+        /// Number of `curvnet`.
+        cur: u32,
+    },
     /// An event handler list about a group was invoked: `group_change_event`, …
-    Group { event: &'a str, group: &'a str, cur: u32 },
-    /// A routing-socket announcement was dispatched: `what` is `ARRIVAL` or `DEPARTURE`.
-    Announce { what: &'a str, index: u32, name: &'a str, cur: u32 },
-    /// A routing-socket interface message was dispatched, with the interface's flags.
-    IfInfo { index: u32, flags: u32, cur: u32 },
-    /// A devctl notification: `system subsystem type data`.
-    Devctl { system: &'a str, subsystem: &'a str, kind: &'a str, data: &'a str },
+    Group {
+        /// The name of the list.
+        event: &'a str,
+        /// `ifg_group`.
+        group: &'a str,
+        /// Number of `curvnet`.
+        cur: u32,
+    },
+    /// A routing-socket announcement was dispatched: `RTM_IFANNOUNCE`.
+    Announce {
+        /// `ARRIVAL` or `DEPARTURE`.
+        what: &'a str,
+        /// `ifan_index`.
+        index: u32,
+        /// `ifan_name`.
+        name: &'a str,
+        /// Number of `curvnet`.
+        cur: u32,
+    },
+    /// A routing-socket interface message was dispatched: `RTM_IFINFO`.
+    IfInfo {
+        /// `ifm_index`.
+        index: u32,
+        /// `ifm_flags`.
+        flags: u32,
+        /// Number of `curvnet`.
+        cur: u32,
+    },
+    /// A devctl notification, as `devd(8)` reads it: `!system=IFNET subsystem=em0 type=ATTACH`.
+    Devctl {
+        /// `IFNET` or `ETHERNET`.
+        system: &'a str,
+        /// The name of the interface.
+        subsystem: &'a str,
+        /// The type: `ATTACH`, `LINK_UP`, …
+        kind: &'a str,
+        /// Further data; `-` if there are none.
+        data: &'a str,
+    },
     /// A line of the kernel's message buffer.
-    Log { message: &'a str },
+    Log {
+        /// The line, without its end.
+        message: &'a str,
+    },
 }
 
 impl fmt::Display for Record<'_> {

@@ -1,7 +1,7 @@
 //! The life of a few interfaces, through the public interface, on the spin host with a fixed pool.
 #![cfg(not(ifnet_loom))]
 
-use std::mem::MaybeUninit;
+use core::mem::MaybeUninit;
 
 use ifnet::mem::{FixedPool, PoolRef};
 use ifnet::platform::spin::SpinHost;

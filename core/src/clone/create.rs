@@ -81,11 +81,7 @@ fn create_unit<P: Platform>(
     Err(Errno::ENOSPC)
 }
 
-fn create_specific<P: Platform>(
-    td: &Thread<'_, P>,
-    cloner: &Shared<Cloner<P>, P>,
-    unit: u32,
-) -> Result<Ifp<P>, Errno> {
+fn create_specific<P: Platform>(td: &Thread<'_, P>, cloner: &Shared<Cloner<P>, P>, unit: u32) -> Result<Ifp<P>, Errno> {
     let unit = cloner.alloc_unit(Some(unit))?;
     let created = IfName::numbered(&cloner.name, unit, "")
         .map_err(Errno::from)

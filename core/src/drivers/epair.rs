@@ -1,8 +1,8 @@
 //! `epair(4)`: two Ethernet interfaces back to back. Each can live in a vnet of its own; destroying one destroys both.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, destroy_with_flags, if_clone_addif};
 use crate::clone::parse_unit;
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, destroy_with_flags, if_clone_addif};
 use crate::epoch::Section;
 use crate::hazard::Hazard;
 use crate::ifnet::group::Membership;
@@ -26,13 +26,8 @@ const SIDES: [&str; 2] = ["a", "b"];
 struct Epair<P>(core::marker::PhantomData<P>);
 
 impl<P: Platform> Epair<P> {
-    const OPS: &'static IfOps<P> = &IfOps {
-        transmit,
-        input: |_, _, packet| drop(packet),
-        qflush,
-        ioctl: Some(|_, _, _| Ok(())),
-        reassign: None,
-    };
+    const OPS: &'static IfOps<P> =
+        &IfOps { transmit, input: |_, _, packet| drop(packet), qflush, ioctl: Some(|_, _, _| Ok(())), reassign: None };
 
     const CLONER: &'static CloneType<P> = &CloneType {
         name: "epair",
@@ -112,9 +107,8 @@ fn attach_pair<P: Platform>(
         *softc.peer.lock() = Some(ifps[1 - side].clone());
         ifps[side].set_softc(Some(softc.clone().erase()));
     }
-    let attached = ether_ifattach(td, &a, lladdr(&a, 0)).and_then(|()| {
-        ether_ifattach(td, &b, lladdr(&a, 1)).inspect_err(|_| ether_ifdetach(td, &a))
-    });
+    let attached = ether_ifattach(td, &a, lladdr(&a, 0))
+        .and_then(|()| ether_ifattach(td, &b, lladdr(&a, 1)).inspect_err(|_| ether_ifdetach(td, &a)));
     if let Err(errno) = attached {
         for (ifp, owner) in ifps.iter().zip([a, b]) {
             untie(ifp);

@@ -9,6 +9,6 @@ mod loopback;
 mod simple;
 
 /// The cloners that every kernel has, in the order in which a vnet gets them.
-pub(crate) fn builtin<P: Platform>() -> [&'static CloneType<P>; 3] {
+pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 3] {
     [loopback::cloner(), disc::cloner(), epair::cloner()]
 }

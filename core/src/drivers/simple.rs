@@ -53,7 +53,8 @@ pub(super) fn create<P: Platform>(
 /// Detaches and frees an interface that [`create`] made.
 pub(super) fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     let softc = ifp.softc();
-    let owner = softc.as_ref().and_then(|softc| softc.downcast::<Softc<P>>()).and_then(|softc| softc.owner.lock().take());
+    let owner =
+        softc.as_ref().and_then(|softc| softc.downcast::<Softc<P>>()).and_then(|softc| softc.owner.lock().take());
     if let Some(owner) = owner {
         if_detach(td, &owner);
         ifp.set_softc(None);

@@ -230,3 +230,5 @@ fn trace<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
     }
 }
 
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests;

@@ -192,7 +192,10 @@ impl<P: Platform> Ifnet<P> {
     /// A step on the interface; see [`Life::touch`].
     #[inline]
     pub(crate) fn touch(&self) {
-        self.life.touch(self.domain.platform(), &format_args!("interface with index {} touched after if_free", self.index()));
+        self.life.touch(
+            self.domain.platform(),
+            &format_args!("interface with index {} touched after if_free", self.index()),
+        );
     }
 
     /// `if_index`: constant from `if_alloc` to `if_free`, over every move.
@@ -302,6 +305,16 @@ impl<P: Platform> Ifnet<P> {
     pub fn set_softc(&self, softc: Option<AnyShared<P>>) {
         let old = core::mem::replace(&mut *self.softc.lock(), softc);
         drop(old);
+    }
+
+    /// `SIOCGIFADDR` for all families: calls `each` with every network address and its prefix length, in the order in
+    /// which they were added.
+    ///
+    /// # Locks
+    /// Holds the short lock of the list: `each` may not call back into the interface.
+    pub fn addresses(&self, mut each: impl FnMut(SockAddr, u8)) {
+        self.touch();
+        self.addrs.lock().iter().for_each(|ifa| each(ifa.sockaddr(), ifa.prefix()));
     }
 
     /// `if_mtu`, in bytes.

@@ -1,10 +1,10 @@
 //! What a driver does for its interface, and what is left of that when the interface is dead.
 
 use super::Ifnet;
+use crate::Errno;
 use crate::platform::Platform;
 use crate::thread::Thread;
-use crate::vnet::Vnet;
-use crate::{Errno, mem};
+use crate::vnet::VnetRef;
 
 /// A request to the driver through `if_ioctl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct IfOps<P: Platform> {
     /// `if_ioctl`; `None` gives `EOPNOTSUPP`.
     pub ioctl: Option<fn(&Thread<'_, P>, &Ifnet<P>, Ioctl) -> Result<(), Errno>>,
     /// `if_reassign`: the interface changes vnets; runs in the old one, between detach and attach.
-    pub reassign: Option<fn(&Thread<'_, P>, &Ifnet<P>, &mem::Shared<Vnet<P>, P>)>,
+    pub reassign: Option<fn(&Thread<'_, P>, &Ifnet<P>, &VnetRef<P>)>,
 }
 
 impl<P: Platform> IfOps<P> {

@@ -50,7 +50,12 @@ pub fn if_initname<P: Platform>(ifp: &IfnetOwner<P>, dname: &str, dunit: Option<
 }
 
 /// As [`if_initname`], for a driver whose names have more than a number after the driver's name.
-pub(crate) fn set_names<P: Platform>(ifp: &Ifp<P>, xname: &IfName, dname: &str, dunit: Option<u32>) -> Result<(), Errno> {
+pub(crate) fn set_names<P: Platform>(
+    ifp: &Ifp<P>,
+    xname: &IfName,
+    dname: &str,
+    dunit: Option<u32>,
+) -> Result<(), Errno> {
     let dname = IfName::new(dname)?;
     let mut names = ifp.names.lock();
     names.xname = xname.clone();

@@ -2,8 +2,8 @@
 
 use crate::event::{Event, devctl};
 use crate::hazard::Hazard;
-use crate::ifnet::{IfnetOwner, IfOps, Ifp};
 use crate::ifnet::addr::ifa_free;
+use crate::ifnet::{IfOps, IfnetOwner, Ifp};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 use crate::vnet::group_verbs::if_delgroups;

@@ -85,7 +85,9 @@ pub fn if_setlladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, lladdr: [u8; 
         }
         slot.replace(fresh)
     };
-    former.map(ifa_free);
+    if let Some(former) = former {
+        ifa_free(former);
+    }
     td.kernel().events.invoke(td, &Event::Lladdr(ifp));
     Ok(())
 }

@@ -32,9 +32,12 @@
 //! on. Whoever makes a condition true sees the entry under the short lock, and calls [`Platform::wakeup`] after
 //! releasing it. So no wakeup is called for nobody, and none is missed.
 
+mod state;
+
 use core::fmt;
 use core::panic::Location;
 
+use self::state::State;
 use super::td::{Held, Td};
 use super::witness::LockClass;
 use crate::platform::{Channel, LockEvent, Mutex, Platform, ThreadId};
@@ -56,52 +59,6 @@ bitflags::bitflags! {
         const RECURSED = 0x10;
         /// The thread holds the lock just once.
         const NOTRECURSED = 0x20;
-    }
-}
-
-/// Who holds an sx and who waits for it.
-///
-/// # Invariants
-///
-/// * `owner` is set only while `sharers` is 0.
-/// * `next_ticket - serving` (wrapping) writers wait, each with a ticket of its own from `serving` on.
-/// * `passes <= readers_waiting`: as many of the waiting readers are of an earlier phase and may enter before writers.
-#[derive(Debug, Default)]
-struct State {
-    /// The thread that holds the lock exclusively.
-    owner: Option<ThreadId>,
-    /// How many threads hold the lock shared.
-    sharers: u32,
-    /// The ticket of the next writer that has to wait.
-    next_ticket: u32,
-    /// The ticket of the waiting writer whose turn is next.
-    serving: u32,
-    /// How many readers wait.
-    readers_waiting: u32,
-    /// How many waiting readers may enter although writers wait.
-    passes: u32,
-    /// Counts the ends of exclusive ownership. A reader that began to wait before the last one has a pass.
-    phase: u32,
-}
-
-impl State {
-    const fn is_free(&self) -> bool {
-        self.owner.is_none() && self.sharers == 0
-    }
-
-    const fn writers_wait(&self) -> bool {
-        self.next_ticket != self.serving
-    }
-
-    const fn somebody_waits(&self) -> bool {
-        self.writers_wait() || self.readers_waiting > 0
-    }
-
-    /// The exclusive owner has left or became a sharer: the readers that wait now go before the next writer.
-    const fn end_phase(&mut self) {
-        self.owner = None;
-        self.phase = self.phase.wrapping_add(1);
-        self.passes = self.readers_waiting;
     }
 }
 

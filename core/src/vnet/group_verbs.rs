@@ -67,12 +67,13 @@ pub(crate) fn join<P: Platform>(
     let existing = vnet.find_group(td, group.name());
     let is_new = existing.is_none();
     let group = existing.unwrap_or_else(|| {
-        vnet.groups.insert_tail(group);
+        // Refused only if it is on another vnet's list, which needs the hole of `group-race-on-move`.
+        let _ = vnet.groups.insert_tail(group);
         group.clone()
     });
     membership.set_sides(Some(Sides { group: group.clone(), ifp: ifp.clone() }));
-    group.members.insert_tail(membership);
-    ifp.groups.insert_tail(membership);
+    let joined = group.members.insert_tail(membership) && ifp.groups.insert_tail(membership);
+    debug_assert!(joined, "a membership that is not in force is on no list");
     drop(wlock);
 
     let _cur = td.curvnet_set(Some(vnet.clone()));
@@ -111,11 +112,12 @@ pub(crate) fn leave<P: Platform>(
     let wlock = td.kernel().ifnet_sx.xlock(td);
     let membership = find_membership(td, ifp, name)?;
     let group = membership.sides()?.group;
-    ifp.groups.remove(&membership);
-    group.members.remove(&membership);
+    let left = ifp.groups.remove(&membership) && group.members.remove(&membership);
+    debug_assert!(left, "a membership in force is on both lists");
     let ended = group.refcnt() == 0;
     if ended {
-        vnet.groups.remove(&group);
+        // As in `join`: it may be on another vnet's list only with that hole open.
+        let _ = vnet.groups.remove(&group);
     }
     drop(wlock);
     td.net_epoch_wait();
@@ -188,7 +190,11 @@ pub fn if_getgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, mut each: impl
 ///
 /// # Errors
 /// `ENOENT` if there is no such group.
-pub fn if_getgroupmembers<P: Platform>(td: &Thread<'_, P>, name: &str, mut each: impl FnMut(&str)) -> Result<(), Errno> {
+pub fn if_getgroupmembers<P: Platform>(
+    td: &Thread<'_, P>,
+    name: &str,
+    mut each: impl FnMut(&str),
+) -> Result<(), Errno> {
     let _rlock = td.kernel().ifnet_sx.slock(td);
     let group = td.curvnet().find_group(td, name).ok_or(Errno::ENOENT)?;
     let section = td.net_epoch_enter();

@@ -155,7 +155,11 @@ impl<P: Platform> IndexTable<P> {
 ///
 /// # Locks
 /// None; inside an epoch section.
-pub fn ifnet_byindex<'g, P: Platform>(td: &Thread<'_, P>, index: u32, section: &'g Section<'_, P>) -> Option<IfPtr<'g, P>> {
+pub fn ifnet_byindex<'g, P: Platform>(
+    td: &Thread<'_, P>,
+    index: u32,
+    section: &'g Section<'_, P>,
+) -> Option<IfPtr<'g, P>> {
     let (ifp, _) = td.kernel().index.load(index, section)?;
     if td.filters(&ifp.vnet) || (ifp.is_dying() && !td.hazard(Hazard::DyingFoundByIndex)) {
         return None;
@@ -187,4 +191,68 @@ pub fn ifnet_byindexgen<'g, P: Platform>(
 ) -> Option<IfPtr<'g, P>> {
     let (ifp, current) = td.kernel().index.load(index, section)?;
     (current == gencnt).then_some(ifp)
+}
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use crate::testing::{attached, gone, kernel};
+    use crate::{IfType, TaskMode, if_alloc, if_free, ifnet_byindex, ifnet_byindexgen, vnet_alloc, vnet_destroy};
+
+    #[test]
+    fn the_lowest_free_index_is_given_and_each_use_is_a_generation() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let [a, b] = [attached(&td, "a", 0), attached(&td, "b", 0)];
+        assert_eq!((a.index(), b.index(), a.idxgen()), (2, 3, 0));
+        gone(&td, a);
+        let c = attached(&td, "c", 0);
+        assert_eq!((c.index(), c.idxgen()), (2, 1));
+        let section = td.net_epoch_enter();
+        assert!(ifnet_byindexgen(&td, 2, 0, &section).is_none(), "a stale generation finds nothing");
+        assert!(ifnet_byindexgen(&td, 2, 1, &section).is_some_and(|ifp| ifp.is(&c)));
+        assert!(ifnet_byindex(&td, 0, &section).is_none());
+        assert!(ifnet_byindex(&td, u32::MAX, &section).is_none());
+        drop(section);
+        assert_eq!(kernel.if_index(&td), (3, 8));
+        gone(&td, b);
+        assert_eq!(kernel.if_index(&td).0, 2);
+        gone(&td, c);
+    }
+
+    #[test]
+    fn the_table_doubles_and_keeps_what_it_has() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let owners: std::vec::Vec<_> = (0..50).map(|_| if_alloc(&td, IfType::Other).expect("memory")).collect();
+        assert_eq!(kernel.if_index(&td), (51, 64));
+        for owner in &owners {
+            let section = td.net_epoch_enter();
+            assert!(ifnet_byindex(&td, owner.index(), &section).is_some_and(|ifp| ifp.is(owner)));
+        }
+        for owner in owners {
+            if_free(&td, owner);
+        }
+        assert_eq!(kernel.if_index(&td), (1, 64));
+    }
+
+    #[test]
+    fn an_index_is_seen_from_its_vnet_only() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let v1 = vnet_alloc(&td).expect("memory");
+        let em0 = attached(&td, "em", 0);
+        let seen = || {
+            let section = td.net_epoch_enter();
+            ifnet_byindex(&td, em0.index(), &section).is_some()
+        };
+        assert!(seen());
+        let cur = td.curvnet_set(Some(v1.clone()));
+        assert!(!seen());
+        drop(cur);
+        let cur = td.curvnet_set(None);
+        assert!(seen());
+        drop(cur);
+        vnet_destroy(&td, &v1).expect("alive");
+        gone(&td, em0);
+    }
 }

@@ -1,7 +1,7 @@
 //! A vnet: one instance of the network stack, and what it owns.
 //!
 //! Each vnet has its list of interfaces with their names, its groups, its cloners and its taps. The index table is one
-//! for all vnets ([`index`]), so that an index stays the same over a move.
+//! for all vnets (`index.rs`), so that an index stays the same over a move.
 
 use crate::bpf::BpfIf;
 use crate::clone::Cloner;
@@ -23,7 +23,7 @@ pub use destroy::{vnet_alloc, vnet_destroy};
 pub use group_verbs::{if_addgroup, if_delgroup, if_getgroup, if_getgroupmembers};
 pub use index::{ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen};
 pub use list::{if_foreach, ifunit, ifunit_ref};
-pub use sysinit::{Subsystem, SysInit, vnet_deregister_sysuninit, vnet_register_sysinit};
+pub use sysinit::{Subsystem, SysInit, VnetInit, VnetUninit, vnet_deregister_sysuninit, vnet_register_sysinit};
 
 use names::NameTable;
 

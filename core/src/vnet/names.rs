@@ -15,7 +15,6 @@
 //! more entries as places are held. An attach holds one while it is under way. An interface that is away from home holds
 //! one there until it returns, and every interface that is not at home in the default vnet holds one in that.
 
-
 use crate::ifnet::{IfName, IfPtr, Ifp};
 use crate::mem::{NoMem, TryTable, hash_str};
 use crate::platform::{Platform, ThreadId};
@@ -159,4 +158,70 @@ impl<P: Platform> NameTable<P> {
 
 fn is_live<P: Platform>(name: &IfName, ifp: &Ifp<P>) -> impl Fn(&Entry<P>) -> bool {
     move |entry| entry.name == *name && matches!(&entry.state, State::Live { ifp: it, .. } if it.ptr_eq(ifp))
+}
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use core::num::NonZeroU32;
+
+    use super::*;
+    use crate::TaskMode;
+    use crate::platform::Mutex as _;
+    use crate::testing::{attached, gone, kernel};
+
+    fn thread(number: u32) -> ThreadId {
+        ThreadId(NonZeroU32::new(number).expect("not zero"))
+    }
+
+    #[test]
+    fn a_reserved_name_is_taken_but_not_found() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let name = IfName::new("em0").expect("a good name");
+        let vnet = kernel.vnet0();
+        let mut names = vnet.names.lock();
+        assert_eq!(names.reserve(&name, thread(1)), Ok(true));
+        assert_eq!(names.reserve(&name, thread(2)), Ok(false));
+        assert!(names.is_taken("em0") && !names.is_linked("em0"));
+        assert!(names.find("em0", |_| true).is_none());
+        assert!(!names.unreserve(&name, thread(2)), "only who reserved it gives it back");
+        assert!(names.unreserve(&name, thread(1)));
+        assert!(!names.is_taken("em0"));
+    }
+
+    #[test]
+    fn of_two_equal_names_the_earliest_is_found_and_a_rename_keeps_its_place() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let [first, second] = [attached(&td, "re", 0), attached(&td, "re", 0)];
+        let find = |name: &str| kernel.vnet0().names.lock().find(name, |_| true).map(|ifp| ifp.index());
+        assert_eq!(find("re0"), Some(first.index()));
+        crate::if_rename(&td, &first, "wan").expect("a free name");
+        assert_eq!((find("re0"), find("wan")), (Some(second.index()), Some(first.index())));
+        gone(&td, first);
+        gone(&td, second);
+        assert_eq!(kernel.vnet0().names.lock().linked(), 1);
+    }
+
+    #[test]
+    fn a_place_that_is_held_needs_no_memory() {
+        let (host, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let em0 = attached(&td, "em", 0);
+        let vnet = kernel.vnet0();
+        for _ in 0..100 {
+            vnet.names.lock().hold().expect("memory");
+        }
+        host.arena().fail_after(0);
+        for number in 0..100 {
+            let name = IfName::numbered("x", number, "").expect("a good name");
+            vnet.names.lock().link(&name, &em0, td.id());
+        }
+        host.arena().fail_never();
+        assert!(vnet.names.lock().is_linked("x99"));
+        for number in 0..100 {
+            let name = IfName::numbered("x", number, "").expect("a good name");
+            assert!(vnet.names.lock().unlink(&name, &em0));
+        }
+        gone(&td, em0);
+    }
 }

@@ -71,12 +71,7 @@ impl<P: Platform> SysInit<P> {
 
     /// A pair of functions, run in the context of each vnet.
     #[must_use]
-    pub const fn functions(
-        name: &'static str,
-        subsystem: Subsystem,
-        init: VnetInit<P>,
-        uninit: VnetUninit<P>,
-    ) -> Self {
+    pub const fn functions(name: &'static str, subsystem: Subsystem, init: VnetInit<P>, uninit: VnetUninit<P>) -> Self {
         Self { name, subsystem, kind: Kind::Functions { init, uninit } }
     }
 

@@ -76,6 +76,7 @@ calls! {
     IfDelmulti { handle: Handle = handle, mac: [u8; 6] = mac } "if_delmulti" "leaves a link-level multicast group.";
     IfTransmit { handle: Handle = handle } "if_transmit" "sends a packet out.";
     IfInput { handle: Handle = handle } "if_input" "brings a packet in.";
+    Ip6Input { index: u32 = number } "ip6_input" "handles a packet that was queued with this interface index; prints how many there were.";
     Lladdr { handle: Handle = handle } "lladdr" "reads the link-level address as a dump does.";
     EpochWait {} "epoch_wait" "waits for a grace period of the net epoch.";
     EpochDrainCallbacks {} "epoch_drain_callbacks" "waits until the callbacks queued so far have run.";

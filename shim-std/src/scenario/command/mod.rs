@@ -50,6 +50,16 @@ pub enum Cmd {
     },
     /// `devctl attach em0`, `devctl detach em0`
     Devctl(Devctl),
+    /// `kldload if_epair`: makes a kind of interface known.
+    Kldload {
+        /// The module.
+        module: String,
+    },
+    /// `kldunload if_epair`: takes it away, with every interface of the kind.
+    Kldunload {
+        /// The module.
+        module: String,
+    },
     /// `tcpdump -i IF`: a bpf listener.
     Tcpdump {
         /// The interface listened on.
@@ -108,8 +118,32 @@ impl Cmd {
 
 /// Every command's name.
 pub const COMMANDS: &[&str] = &[
-    "ifconfig", "jail", "jls", "jexec", "devctl", "tcpdump", "ping", "kpi", "show", "sequence", "step", "result",
-    "errno", "echo", "sleep", "seq", "test", "[", "true", "false", ":", "sh", "ip", "ping6",
+    "ifconfig",
+    "jail",
+    "jls",
+    "jexec",
+    "devctl",
+    "tcpdump",
+    "ping",
+    "kpi",
+    "show",
+    "sequence",
+    "step",
+    "result",
+    "errno",
+    "echo",
+    "sleep",
+    "seq",
+    "test",
+    "[",
+    "true",
+    "false",
+    ":",
+    "sh",
+    "ip",
+    "ping6",
+    "kldload",
+    "kldunload",
 ];
 
 /// Decodes a command.
@@ -126,6 +160,8 @@ pub fn decode(argv: &[Arg]) -> Result<Cmd, CmdError> {
         "jls" => Cmd::Jls,
         "jexec" => Cmd::Jexec { jail: args.text("a jail")?, rest: args.command()? },
         "devctl" => Cmd::Devctl(wire::devctl(&mut args)?),
+        "kldload" => Cmd::Kldload { module: args.text("a module")? },
+        "kldunload" => Cmd::Kldunload { module: args.text("a module")? },
         "tcpdump" => wire::tcpdump(&mut args)?,
         "ping" | "ping6" => wire::ping(&mut args)?,
         "kpi" => Cmd::Kpi(kpi::decode(&mut args)?),

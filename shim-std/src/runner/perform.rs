@@ -1,0 +1,139 @@
+//! What each command does.
+
+use core::mem;
+use std::sync::Arc;
+
+use ifnet::platform::Mutex as _;
+use ifnet::{Errno, Thread, bpf_open, drivers, if_transmit, ifunit};
+
+use super::host::Host;
+use super::interp::{Interp, Stop};
+use super::{Done, Fail, Status};
+use crate::scenario::command::{Arg, Cmd, Devctl, Ip, Test};
+use crate::scenario::{Span, parse_sh};
+
+impl<H: Host> Interp<'_, '_, H> {
+    /// Runs a decoded command.
+    pub(super) fn perform(&mut self, cmd: Cmd, span: Span) -> Done {
+        let status = match cmd {
+            Cmd::Ifconfig(call) => self.ifconfig(call),
+            Cmd::JailCreate(jail) => return self.jail_create(jail, span),
+            Cmd::JailRemove { jail } => self.jail_remove(&jail).map_err(Fail::from),
+            Cmd::Jls => {
+                self.jls();
+                Ok(())
+            }
+            Cmd::Jexec { jail, rest } => return self.jexec(&jail, &rest, span),
+            Cmd::Devctl(Devctl::Attach(name)) => self.devctl_attach(&name).map_err(Fail::from),
+            Cmd::Devctl(Devctl::Detach(name)) => self.devctl_detach(&name).map_err(Fail::from),
+            Cmd::Kldload { module } => self.kldload(&module).map_err(Fail::from),
+            Cmd::Kldunload { module } => self.kldunload(&module).map_err(Fail::from),
+            Cmd::Tcpdump { interface } => self.tcpdump(&interface).map_err(Fail::from),
+            Cmd::Ping { interface } => ping(self.td, &interface).map_err(Fail::from),
+            Cmd::Kpi(kpi) => self.kpi(kpi).map_err(Fail::from),
+            Cmd::Show(show) => self.show(show).map_err(Fail::from),
+            Cmd::Sequence(text) => self.say(&format!("## {text}")),
+            Cmd::Step(text) => self.say(&format!("  - {text}")),
+            Cmd::Result(text) => self.say(&format!("    => {text}")),
+            Cmd::Echo(text) => self.say(&text),
+            Cmd::Errno { rest } => return self.errno(&rest, span),
+            Cmd::Sleep(length) => {
+                self.pause(length);
+                Ok(())
+            }
+            Cmd::Seq(seq) => (seq.first..=seq.last).try_for_each(|n| self.say(&n.to_string())),
+            Cmd::Test(test) => judge(&test),
+            Cmd::True => Ok(()),
+            Cmd::False => Err(Fail::because("`false` fails")),
+            Cmd::ShC(text) => return self.shell(&text),
+            Cmd::Ip(ip) => return self.ip(ip, span),
+        };
+        Ok(status)
+    }
+
+    fn say(&mut self, line: &str) -> Status {
+        self.print(line);
+        Ok(())
+    }
+
+    /// `errno CMD…`: prints what came of it in the place of its output.
+    fn errno(&mut self, rest: &[Arg], span: Span) -> Done {
+        let (status, _) = self.capture(|this| this.argv(rest, span));
+        let name = match status? {
+            Ok(()) => "0",
+            Err(fail) => fail.errno.map_or("1", Errno::name),
+        };
+        self.print(name);
+        Ok(Ok(()))
+    }
+
+    /// `sh -c 'text'`. Fails if a command in it does.
+    fn shell(&mut self, text: &Arg) -> Done {
+        let (source, script) = parse_sh(&text.text, self.shells).map_err(Stop::Syntax)?;
+        let outer = mem::replace(&mut self.source, Arc::new(source));
+        self.shells += 1;
+        let done = self.block(&script.stmts);
+        self.shells -= 1;
+        self.source = outer;
+        match done {
+            Ok(()) => Ok(Ok(())),
+            Err(Stop::Expectation { errno, diagnostics }) => {
+                Ok(Err(Fail { errno, cause: Some(diagnostics), what: None }))
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn tcpdump(&mut self, interface: &str) -> Result<(), Errno> {
+        let listener = bpf_open(self.td, interface)?;
+        self.world.tables.lock().listeners.push(listener);
+        Ok(())
+    }
+
+    fn kldload(&mut self, module: &str) -> Result<(), Errno> {
+        let cloner = drivers::builtin().into_iter().find(|cloner| cloner.name == kind(module)).ok_or(Errno::ENOENT)?;
+        self.world.kernel.register_cloner(self.td, cloner)
+    }
+
+    fn kldunload(&mut self, module: &str) -> Result<(), Errno> {
+        self.world.kernel.deregister_cloner(self.td, kind(module))
+    }
+
+    /// The Linux dialect, as far as the built-in drivers go: namespaces are jails.
+    fn ip(&mut self, ip: Ip, span: Span) -> Done {
+        match ip {
+            Ip::NetnsAdd(name) => Ok(self.jail_make(&name).map(drop).map_err(Fail::from)),
+            Ip::NetnsDel(name) => Ok(self.jail_remove(&name).map_err(Fail::from)),
+            Ip::NetnsList => {
+                self.jls();
+                Ok(Ok(()))
+            }
+            Ip::NetnsExec { netns, rest } => self.jexec(&netns, &rest, span),
+            Ip::Link { .. } => Ok(Err(Errno::EOPNOTSUPP.into())),
+        }
+    }
+}
+
+/// The kind of interface that a module brings: `if_epair` brings `epair`.
+fn kind(module: &str) -> &str {
+    module.strip_prefix("if_").unwrap_or(module)
+}
+
+/// A packet out of an interface, as `ping -I` would send.
+fn ping<H: Host>(td: &Thread<'_, H>, interface: &str) -> Result<(), Errno> {
+    let section = td.net_epoch_enter();
+    let ifp = ifunit(td, interface).ok_or(Errno::ENXIO)?;
+    if_transmit(td, &ifp, vec![0; 64], &section)
+}
+
+fn judge(test: &Test) -> Status {
+    if test.holds() {
+        return Ok(());
+    }
+    Err(Fail::because(match test {
+        Test::Equal(a, b) => format!("expected `{b}`, got `{a}`"),
+        Test::Unequal(a, _) => format!("expected anything but `{a}`"),
+        Test::Empty(a) => format!("expected nothing, got `{a}`"),
+        Test::NonEmpty(_) => "expected something, got nothing".into(),
+    }))
+}
