@@ -26,6 +26,7 @@ use ifnet::{Config, Errno, Kernel, invariants};
 
 use crate::alloc::CountingAlloc;
 
+mod cloners;
 mod compare;
 mod drive;
 mod op;
