@@ -26,6 +26,7 @@ use ifnet::{Config, Errno, Kernel, invariants};
 
 use crate::alloc::CountingAlloc;
 
+mod cloners;
 mod compare;
 mod drive;
 mod op;
@@ -95,8 +96,8 @@ impl fmt::Debug for Divergence {
 
 impl core::error::Error for Divergence {}
 
-/// Runs a program on a fresh kernel, comparing outcome, state and invariants after every operation; at the end everything is given
-/// back, and no memory may be left.
+/// Runs a program on a fresh kernel, comparing outcome, state and invariants after every operation; at the end everything
+/// is given back, and no memory may be left.
 ///
 /// # Errors
 /// The first difference.
@@ -104,10 +105,21 @@ impl core::error::Error for Divergence {}
 /// # Panics
 /// When the kernel panics, which no program of these operations may bring about.
 pub fn check(program: &Program) -> Result<(), Divergence> {
+    check_with(Config::default(), program)
+}
+
+/// [`check`] on a kernel that is booted as `config` says: with tasks run at once, or with historical bugs.
+///
+/// # Errors
+/// The first difference.
+///
+/// # Panics
+/// When the kernel panics.
+pub fn check_with(config: Config, program: &Program) -> Result<(), Divergence> {
     let memory = CountingAlloc::new();
     let host: SpinHost<CountingAlloc> = SpinHost::new(memory.clone());
     let diverged = |upto: usize, what: String| Divergence { program: Program(program.0[..upto].to_vec()), what };
-    let kernel = Kernel::boot(host, Config::default().threads(2)).map_err(|errno| diverged(0, no_boot(errno)))?;
+    let kernel = Kernel::boot(host, config.threads(2)).map_err(|errno| diverged(0, no_boot(errno)))?;
     let td = kernel.thread().map_err(|errno| diverged(0, no_boot(errno)))?;
     let (mut model, mut subject) = (Model::new(), Subject::new(&td));
     for (at, pick) in program.0.iter().enumerate() {

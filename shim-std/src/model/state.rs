@@ -13,11 +13,9 @@ use super::op::{Jail, Op, Who};
 pub type Outcome = Result<String, Errno>;
 
 /// Longest name, in bytes.
-const NAME_MAX: usize = 15;
-/// Highest unit of a cloner.
-const UNIT_MAX: u32 = 0x7fff;
+pub(super) const NAME_MAX: usize = 15;
 /// The cloners of every vnet.
-const CLONERS: [&str; 3] = ["lo", "disc", "epair"];
+pub(super) const CLONERS: [&str; 3] = ["lo", "disc", "epair"];
 
 /// Which kind of interface it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +31,8 @@ pub(super) enum Kind {
 pub(super) struct Iface {
     pub(super) kind: Kind,
     pub(super) name: String,
-    dname: String,
-    unit: Option<u32>,
+    pub(super) dname: String,
+    pub(super) unit: Option<u32>,
     pub(super) index: usize,
     pub(super) generation: u16,
     /// `if_vnet`.
@@ -62,7 +60,7 @@ pub(super) struct Stack {
     /// The members of each group, in the order of joining.
     pub(super) groups: BTreeMap<String, Vec<u32>>,
     /// Units in use, by cloner.
-    units: BTreeMap<&'static str, BTreeSet<u32>>,
+    pub(super) units: BTreeMap<&'static str, BTreeSet<u32>>,
 }
 
 /// A slot of the index table.
@@ -196,11 +194,11 @@ impl Model {
         self.ifaces.get_mut(&iface).expect("interfaces are named while they exist")
     }
 
-    fn stack(&mut self, jail: Jail) -> &mut Stack {
+    pub(super) fn stack(&mut self, jail: Jail) -> &mut Stack {
         self.stacks.get_mut(&jail).expect("a live vnet")
     }
 
-    fn is_dead(&self, jail: Jail) -> bool {
+    pub(super) fn is_dead(&self, jail: Jail) -> bool {
         !self.stacks.contains_key(&jail)
     }
 
@@ -248,7 +246,7 @@ impl Model {
 
     // The life of one interface.
 
-    fn alloc(&mut self, at: Jail, kind: Kind, name: &str, dname: &str, unit: Option<u32>) -> u32 {
+    pub(super) fn alloc(&mut self, at: Jail, kind: Kind, name: &str, dname: &str, unit: Option<u32>) -> u32 {
         let id = self.next_iface;
         self.next_iface += 1;
         let free = self.slots.iter().skip(1).position(|slot| slot.iface.is_none());
@@ -275,7 +273,7 @@ impl Model {
         id
     }
 
-    fn free(&mut self, iface: u32) {
+    pub(super) fn free(&mut self, iface: u32) {
         let slot = &mut self.slots[self.ifaces[&iface].index];
         slot.iface = None;
         slot.generation = slot.generation.wrapping_add(1);
@@ -299,7 +297,7 @@ impl Model {
         Ok(())
     }
 
-    fn attach(&mut self, iface: u32, at: Jail) {
+    pub(super) fn attach(&mut self, iface: u32, at: Jail) {
         let it = self.iface(iface);
         it.vnet = at;
         it.home = it.home.or(Some(at));
@@ -323,7 +321,7 @@ impl Model {
         it.up = false;
     }
 
-    fn detach(&mut self, iface: u32) {
+    pub(super) fn detach(&mut self, iface: u32) {
         self.unlink(iface);
         self.iface(iface).dying = true;
     }
@@ -392,92 +390,6 @@ impl Model {
         Ok(())
     }
 
-    // Cloners.
-
-    fn clone_create(&mut self, at: Jail, name: &str) -> Outcome {
-        if name.len() > NAME_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
-        if name.is_empty() {
-            return Err(Errno::EINVAL);
-        }
-        if self.is_dead(at) {
-            return Err(Errno::EBUSY);
-        }
-        let digits_after =
-            |cloner: &str| name.strip_prefix(cloner).filter(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
-        let cloner = CLONERS.into_iter().find(|cloner| digits_after(cloner).is_some()).ok_or(Errno::EINVAL)?;
-        if self.lookup(at, name).is_some() {
-            return Err(Errno::EEXIST);
-        }
-        let digits = &name[cloner.len()..];
-        if digits.len() > 1 && digits.starts_with('0') {
-            return Err(Errno::EINVAL);
-        }
-        let asked: Option<u32> =
-            if digits.is_empty() { None } else { Some(digits.parse().map_err(|_| Errno::EINVAL)?) };
-        if asked.is_some_and(|unit| unit > i32::MAX as u32) {
-            return Err(Errno::EINVAL);
-        }
-        if asked.is_some_and(|unit| unit > UNIT_MAX) {
-            return Err(Errno::ENOSPC);
-        }
-        let is_used = |unit: u32| self.stacks[&at].units.get(cloner).is_some_and(|used| used.contains(&unit));
-        let names = |unit: u32| match cloner {
-            "epair" => vec![format!("epair{unit}a"), format!("epair{unit}b")],
-            _ => vec![format!("{cloner}{unit}")],
-        };
-        let is_free = |unit: u32| !is_used(unit) && names(unit).iter().all(|name| self.lookup(at, name).is_none());
-        let unit = match asked {
-            Some(unit) => unit,
-            // A pair takes the lowest unit or none; the others go on upward past names that are in use.
-            None if cloner == "epair" => (0..=UNIT_MAX).find(|unit| !is_used(*unit)).ok_or(Errno::ENOSPC)?,
-            None => (0..=UNIT_MAX).find(|unit| is_free(*unit)).ok_or(Errno::ENOSPC)?,
-        };
-        if !is_free(unit) {
-            return Err(Errno::EEXIST);
-        }
-        let names = names(unit);
-        self.stack(at).units.entry(cloner).or_default().insert(unit);
-        let made: Vec<u32> =
-            names.iter().map(|name| self.alloc(at, Kind::Cloned(cloner), name, cloner, Some(unit))).collect();
-        for iface in &made {
-            self.attach(*iface, at);
-        }
-        // The second end is the cloner's before the first.
-        for iface in made.iter().rev() {
-            self.join(*iface, cloner);
-        }
-        Ok(names[0].clone())
-    }
-
-    fn clone_destroy(&mut self, at: Jail, name: &str) -> Result<(), Errno> {
-        let iface = self.lookup_ref(at, name).ok_or(Errno::ENXIO)?;
-        let it = self.ifaces[&iface].clone();
-        let home = it.home.ok_or(Errno::ENXIO)?;
-        if self.is_dead(home) || !CLONERS.contains(&it.dname.as_str()) {
-            return Err(Errno::EINVAL);
-        }
-        // A driver may use a cloner's name.
-        let Kind::Cloned(cloner) = it.kind else { return Err(Errno::ENXIO) };
-        if cloner == "lo" && it.unit == Some(0) {
-            // It has left its group and joins again, behind those that it joined meanwhile.
-            self.leave(iface, cloner);
-            self.join(iface, cloner);
-            return Err(Errno::EINVAL);
-        }
-        let same = |other: &Iface| other.kind == it.kind && other.home == it.home && other.unit == it.unit;
-        let ends: Vec<u32> = self.ifaces.iter().filter(|(_, other)| same(other)).map(|(id, _)| *id).collect();
-        for end in ends {
-            self.detach(end);
-            self.free(end);
-        }
-        if let (Some(used), Some(unit)) = (self.stack(home).units.get_mut(cloner), it.unit) {
-            used.remove(&unit);
-        }
-        Ok(())
-    }
-
     // Groups.
 
     fn add_group(&mut self, who: &Who, group: &str) -> Result<(), Errno> {
@@ -495,7 +407,7 @@ impl Model {
     }
 
     /// Whether it was no member before.
-    fn join(&mut self, iface: u32, group: &str) -> bool {
+    pub(super) fn join(&mut self, iface: u32, group: &str) -> bool {
         let it = self.iface(iface);
         if it.groups.iter().any(|other| other == group) {
             return false;
@@ -507,7 +419,7 @@ impl Model {
     }
 
     /// Whether it was a member.
-    fn leave(&mut self, iface: u32, group: &str) -> bool {
+    pub(super) fn leave(&mut self, iface: u32, group: &str) -> bool {
         let it = self.iface(iface);
         let Some(place) = it.groups.iter().position(|other| other == group) else { return false };
         it.groups.remove(place);
