@@ -71,6 +71,10 @@ impl Host for ShuttleHost {
         Self::close_work(self);
     }
 
+    fn undisturbed<R>(&self, observe: impl FnOnce() -> R) -> R {
+        self.execution().undisturbed(observe)
+    }
+
     fn command_started(&self, _: &str, text: &str) {
         self.execution().log(|| What::Command(text.to_owned()));
     }
