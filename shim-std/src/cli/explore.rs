@@ -62,7 +62,7 @@ pub(super) fn explore(arguments: &Arguments) -> Exit {
 }
 
 fn explore_source(arguments: &Arguments, source: &Source) -> Exit {
-    let boot = Boot { hazards: set_of(&arguments.hazards), tasks: arguments.tasks.map(Into::into), ..Boot::default() };
+    let boot = Boot { hazards: set_of(&arguments.hazards), tasks: arguments.tasks.map(Into::into) };
     let explorer = Explorer {
         strategies: match arguments.strategy {
             Strategy::Pct => vec![StrategyName::Pct],
