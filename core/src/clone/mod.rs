@@ -20,10 +20,12 @@ use crate::vnet::group_verbs;
 
 mod create;
 mod destroy;
+mod params;
 
-pub use create::if_clone_create;
 pub(crate) use create::parse_unit;
+pub use create::{if_clone_create, if_clone_create_kind};
 pub use destroy::{if_clone_destroy, if_clone_destroyif};
+pub use params::{CloneParams, Peer, StackFlags, StackMode};
 
 pub(crate) use destroy::destroy_with_flags;
 
@@ -52,6 +54,8 @@ pub struct CloneRequest<'a, P: Platform> {
     pub name: &'a IfName,
     /// The unit, if the framework gave it out.
     pub unit: Option<u32>,
+    /// What else was asked for.
+    pub params: &'a CloneParams<P>,
 }
 
 /// Makes and attaches an interface, in the current vnet; the interface.
