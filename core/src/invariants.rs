@@ -117,6 +117,7 @@ impl<P: Platform> Look<'_, P> {
         self.require(count == self.vnet.ifcnt(), "I2", "vnet_ifcnt is not the length of the list", "")?;
         self.require(names.lock().linked() == count, "I2", "the table of names has more than the list", "")?;
         self.require(!self.vnet.is_destroyed() || count == 0, "I11", "a destroyed vnet has interfaces", "")?;
+        self.require(self.vnet.leaving.is_empty(), "I11", "an interface was taken off a list and forgotten", "")?;
         let clashes = name_clashes.load(Ordering::Relaxed);
         self.require(clashes == 0, "I15", "a move, create or rename made two interfaces of one name", "")
     }

@@ -8,6 +8,7 @@ use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::sync::SxAssert;
 use crate::thread::Thread;
+use crate::vnet::list::Grace;
 use crate::vnet::{VnetRef, group_verbs, ifunit_ref};
 
 use super::{CloneFlags, Cloner, if_clone_restoregroup, list};
@@ -66,7 +67,7 @@ pub(crate) fn destroy_with_flags<P: Platform>(
     if !cloner.interfaces.remove(ifp) {
         return Err(Errno::ENXIO);
     }
-    if let Some(membership) = group_verbs::leave(td, &vnet, ifp, cloner.name()) {
+    if let Some(membership) = group_verbs::leave(td, &vnet, ifp, cloner.name(), Grace::Shared) {
         let none = ifp.spares.lock().cloner.replace(membership);
         drop(none);
     }
@@ -90,7 +91,7 @@ pub(crate) fn forget_cloned<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, 
     if !cloner.interfaces.remove(ifp) {
         return;
     }
-    if let Some(membership) = group_verbs::leave(td, vnet, ifp, cloner.name()) {
+    if let Some(membership) = group_verbs::leave(td, vnet, ifp, cloner.name(), Grace::Shared) {
         let none = ifp.spares.lock().cloner.replace(membership);
         drop(none);
     }

@@ -7,7 +7,7 @@ use crate::ifnet::{IfOps, IfnetOwner, Ifp};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 use crate::vnet::group_verbs::if_delgroups;
-use crate::vnet::list::if_unlink_ifnet;
+use crate::vnet::list::{Grace, if_unlink_ifnet};
 
 use super::attach::release_places_away;
 use super::flags::go_down;
@@ -37,15 +37,15 @@ pub fn if_detach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) {
     let vnet = ifp.if_vnet(td);
     let _cur = td.curvnet_set(Some(vnet.clone()));
     td.preempt();
-    if !if_unlink_ifnet(td, ifp, false) {
+    let Some(grace) = if_unlink_ifnet(td, ifp, false) else {
         if ignores_failure {
             return;
         }
         let name = ifp.name();
         td.platform().panic(format_args!("{name}: interface is not on the active list"));
-    }
+    };
     let _detach = early.unwrap_or_else(|| td.kernel().detach_sx.xlock(td));
-    if_detach_internal(td, ifp, false);
+    if_detach_internal(td, ifp, false, grace);
     let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
     release_places_away(td, &vnet, &home);
 }
@@ -57,10 +57,12 @@ pub(super) fn ignores_failure<P: Platform>(td: &Thread<'_, P>) -> bool {
 
 /// `if_detach_internal`: what detach and a move have in common. The interface is off its list already, the current vnet
 /// is the one that it was in, and the detach lock is held.
-pub(super) fn if_detach_internal<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmove: bool) {
-    // Nobody who found it on the list is still in a section; and callbacks that touch it have run.
-    td.net_epoch_wait();
-    td.net_epoch_drain_callbacks();
+pub(super) fn if_detach_internal<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmove: bool, grace: Grace) {
+    if grace == Grace::Owed {
+        // Nobody who found it on the list is still in a section; and callbacks that touch it have run.
+        td.net_epoch_wait();
+        td.net_epoch_drain_callbacks();
+    }
     take_down(td, ifp, vmove);
 }
 

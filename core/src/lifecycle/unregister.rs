@@ -208,7 +208,7 @@ fn unregister_in<P: Platform>(td: &Thread<'_, P>, vnet: Option<&VnetRef<P>>, lis
         let _cur = td.curvnet_set(Some(vnet.clone()));
         forget_cloned(td, &vnet, &ifp);
         bpfdetach(td, &ifp);
-        if !if_unlink_ifnet(td, &ifp, false) {
+        if if_unlink_ifnet(td, &ifp, false).is_none() {
             let name = ifp.name();
             td.platform().panic(format_args!("{name}: interface is not on the active list"));
         }

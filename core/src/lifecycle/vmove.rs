@@ -14,7 +14,7 @@ use crate::hazard::Hazard;
 use crate::ifnet::{IfName, IfnetRef, Ifp, if_try_ref};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
-use crate::vnet::list::{NameRule, if_unlink_ifnet};
+use crate::vnet::list::{Grace, NameRule, if_unlink_ifnet};
 use crate::vnet::{VnetRef, ifunit};
 
 use super::attach::attach_moved;
@@ -23,11 +23,17 @@ use super::unregister::rehome;
 
 /// `if_vmove`: moves an interface that was unlinked with `vmove` from the current vnet to `new_vnet`, in whose table of
 /// names a place is held. Under the detach lock.
-pub(crate) fn if_vmove<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, new_vnet: &VnetRef<P>, rule: NameRule) {
+pub(crate) fn if_vmove<P: Platform>(
+    td: &Thread<'_, P>,
+    ifp: &Ifp<P>,
+    new_vnet: &VnetRef<P>,
+    rule: NameRule,
+    grace: Grace,
+) {
     if !td.hazard(Hazard::BpfFollowsMove) {
         bpf_ifdetach(td, ifp);
     }
-    if_detach_internal(td, ifp, true);
+    if_detach_internal(td, ifp, true, grace);
     td.preempt();
     if let Some(reassign) = ifp.ops().reassign {
         reassign(td, ifp, new_vnet);
@@ -126,13 +132,13 @@ fn reclaim_unlinking_first<P: Platform>(
     target: &VnetRef<P>,
 ) -> Result<IfnetRef<P>, Errno> {
     hold_for_move(td, ifp, target)?;
-    if !if_unlink_ifnet(td, ifp, true) {
+    let Some(grace) = if_unlink_ifnet(td, ifp, true) else {
         td.platform().panic(format_args!("if_vmove_reclaim: Assertion found failed"));
-    }
+    };
     td.preempt();
     let _detach = td.kernel().detach_sx.xlock(td);
     let moved = if_try_ref(ifp).ok_or(Errno::ENODEV)?;
-    if_vmove(td, ifp, target, NameRule::Unchecked);
+    if_vmove(td, ifp, target, NameRule::Unchecked, grace);
     Ok(moved)
 }
 
@@ -158,11 +164,11 @@ fn move_out<P: Platform>(
         td.platform().panic(format_args!("if_vmove_loan: asked to move {name}, moves {}", ifp.name()));
     }
     hold_for_move(td, ifp, target)?;
-    if !if_unlink_ifnet(td, ifp, true) {
+    let Some(grace) = if_unlink_ifnet(td, ifp, true) else {
         release_after_move(td, ifp, target);
         return Err(Errno::ENODEV);
-    }
-    if_vmove(td, ifp, target, rule);
+    };
+    if_vmove(td, ifp, target, rule, grace);
     Ok(moved)
 }
 

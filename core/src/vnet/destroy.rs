@@ -9,7 +9,7 @@ use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
-use super::list::{NameRule, if_unlink_ifnet};
+use super::list::{Grace, NameRule, if_unlink_ifnet};
 use super::{Vnet, VnetRef, sysinit};
 
 /// `vnet_alloc`: makes a vnet with its `lo0`, and runs the constructors. It is on the list of vnets only when it is
@@ -80,8 +80,17 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
     if early.is_some() {
         flush(td, vnet);
     }
-    vnet_if_return(td, vnet);
-    let _detach = early.unwrap_or_else(|| kernel.detach_sx.xlock(td));
+    let _detach = match early {
+        Some(locked) => {
+            vnet_if_return(td, vnet);
+            locked
+        }
+        None => {
+            vnet_if_return_unlocked(td, vnet);
+            kernel.detach_sx.xlock(td)
+        }
+    };
+    gather_cloned(td, vnet);
     sysinit::destruct(td, vnet);
     // The destructors may have queued more: uppers here of what was made here and is elsewhere.
     flush(td, vnet);
@@ -99,27 +108,61 @@ fn retire<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
     td.preempt();
 }
 
-/// `vnet_if_return`: moves every borrowed interface back to its home vnet. Under the detach lock, which keeps the list
-/// from shrinking under the walk; only an event handler of this thread can still take an interface away.
+/// Takes every interface of `vnet` off its list that is `wanted`, and waits once for the readers of all of them. What
+/// was taken off is on `leaving`. Under the detach lock, which keeps the list from shrinking under the walk. So the
+/// number of grace periods of a teardown does not depend on the number of interfaces.
+fn gather<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, vmove: bool, wanted: impl Fn(&Ifp<P>) -> bool) {
+    let mut cursor = first(td, vnet);
+    while let Some(ifp) = cursor {
+        cursor = next(td, vnet, &ifp);
+        if wanted(&ifp) && if_unlink_ifnet(td, &ifp, vmove).is_some() {
+            let listed = vnet.leaving.insert_tail(&ifp);
+            debug_assert!(listed, "it has just left the other list");
+        }
+    }
+    if !vnet.leaving.is_empty() {
+        td.net_epoch_wait();
+        td.net_epoch_drain_callbacks();
+    }
+}
+
+fn is_borrowed<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) -> bool {
+    ifp.if_home_vnet(td).is_some_and(|home| !home.ptr_eq(vnet))
+}
+
+/// `vnet_if_return`: moves every borrowed interface back to its home vnet. Under the detach lock. All leave the list
+/// first and share a grace period; what an event handler detaches meanwhile has left `leaving` when its turn comes.
 fn vnet_if_return<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
+    let _cur = td.curvnet_set(Some(vnet.clone()));
+    gather(td, vnet, true, |ifp| is_borrowed(td, vnet, ifp));
+    while let Some(ifp) = take_leaving(td, vnet) {
+        let (home, rule) = return_place(td, &ifp);
+        if_vmove(td, &ifp, &home, rule, Grace::Shared);
+    }
+}
+
+/// The return of the time before the detach lock covered it: one after the other, while others change the list.
+fn vnet_if_return_unlocked<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
     let _cur = td.curvnet_set(Some(vnet.clone()));
     let walks = td.hazard(Hazard::VnetReturnWalksList);
     let mut cursor = first(td, vnet);
     while let Some(ifp) = cursor {
         td.preempt();
-        let next = next(td, vnet, &ifp);
-        let borrowed = ifp.if_home_vnet(td).is_some_and(|home| !home.ptr_eq(vnet));
-        if borrowed && (if_unlink_ifnet(td, &ifp, true) || walks) {
+        cursor = next(td, vnet, &ifp);
+        if is_borrowed(td, vnet, &ifp) && (if_unlink_ifnet(td, &ifp, true).is_some() || walks) {
             let (home, rule) = return_place(td, &ifp);
             td.preempt();
-            if_vmove(td, &ifp, &home, rule);
+            if_vmove(td, &ifp, &home, rule, Grace::Owed);
         }
-        // A handler may have taken the next one away as well: then the walk begins again. What was seen is not borrowed.
-        cursor = match next {
-            Some(next) if !walks && !vnet.ifnets.contains(&next) => first(td, vnet),
-            next => next,
-        };
     }
+}
+
+fn take_leaving<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P>> {
+    let first = {
+        let section = td.net_epoch_enter();
+        vnet.leaving.first(&section).and_then(|ifp| ifp.try_share())
+    };
+    first.filter(|ifp| vnet.leaving.remove(ifp))
 }
 
 fn first<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P>> {
@@ -132,17 +175,22 @@ fn next<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>, ifp: &Ifp<P>) -> Option
     vnet.ifnets.next(ifp, &section).and_then(|ifp| ifp.try_share())
 }
 
+/// Takes off the list what the cloners' destructors are going to destroy.
+fn gather_cloned<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
+    let _cur = td.curvnet_set(Some(vnet.clone()));
+    gather(td, vnet, false, |ifp| ifp.cloner.lock().is_some());
+}
+
 /// Moves what is left in a dying vnet to the default vnet: interfaces of drivers that do not know vnets.
 fn expel_all<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
     let _cur = td.curvnet_set(Some(vnet.clone()));
     let vnet0 = td.kernel().vnet0();
-    while let Some(ifp) = first(td, vnet) {
-        if !if_unlink_ifnet(td, &ifp, true) {
-            break;
-        }
+    // What a driver would not destroy is on no list any more.
+    while let Some(ifp) = take_leaving(td, vnet).or_else(|| first(td, vnet)) {
+        let grace = if_unlink_ifnet(td, &ifp, true).unwrap_or(Grace::Shared);
         let former = ifp.home.swap(Some(vnet0.clone()));
         drop(former);
-        if_vmove(td, &ifp, &vnet0, NameRule::Unchecked);
+        if_vmove(td, &ifp, &vnet0, NameRule::Unchecked, grace);
     }
 }
 

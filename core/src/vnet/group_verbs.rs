@@ -9,6 +9,7 @@ use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
+use super::list::Grace;
 use super::{Vnet, VnetRef};
 
 impl<P: Platform> Vnet<P> {
@@ -97,17 +98,22 @@ pub(crate) fn join<P: Platform>(
 pub fn if_delgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_delgroup");
     let _stable = (!td.hazard(Hazard::GroupRaceOnMove)).then(|| td.kernel().detach_sx.xlock(td));
-    let membership = leave(td, &ifp.if_vnet(td), ifp, name).ok_or(Errno::ENOENT)?;
+    let membership = leave(td, &ifp.if_vnet(td), ifp, name, Grace::Owed).ok_or(Errno::ENOENT)?;
     keep_spare(ifp, name, membership);
     Ok(())
 }
 
 /// Ends the membership in the group `name`; the membership, which can be used again.
+///
+/// FreeBSD waits for readers each time, so that it can free the group. Here what a reader sees is kept by handles: only
+/// the public [`if_delgroup`] owes a grace period, after which no reader takes the interface for a member. An interface
+/// that is being taken down or moved has had one, or shares one.
 pub(crate) fn leave<P: Platform>(
     td: &Thread<'_, P>,
     vnet: &VnetRef<P>,
     ifp: &Ifp<P>,
     name: &str,
+    grace: Grace,
 ) -> Option<Shared<Membership<P>, P>> {
     let wlock = td.kernel().ifnet_sx.xlock(td);
     let membership = find_membership(td, ifp, name)?;
@@ -120,7 +126,9 @@ pub(crate) fn leave<P: Platform>(
         let _ = vnet.groups.remove(&group);
     }
     drop(wlock);
-    td.net_epoch_wait();
+    if grace == Grace::Owed {
+        td.net_epoch_wait();
+    }
     membership.set_sides(None);
 
     let _cur = td.curvnet_set(Some(vnet.clone()));
@@ -135,7 +143,7 @@ pub(crate) fn leave<P: Platform>(
 /// kept as spares for the next attach. Under the detach lock.
 pub(crate) fn if_delgroups<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
     while let Some(name) = first_group(td, ifp) {
-        let Some(membership) = leave(td, vnet, ifp, &name) else { continue };
+        let Some(membership) = leave(td, vnet, ifp, &name, Grace::Shared) else { continue };
         keep_spare(ifp, &name, membership);
     }
 }

@@ -38,12 +38,29 @@ pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule:
     vnet.ifcnt.fetch_add(1, Ordering::AcqRel);
 }
 
-/// `if_unlink_ifnet`: takes an interface off the current vnet's list; whether it was on it. With `vmove` it stays
+/// Whether readers may still hold an interface that is off its list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grace {
+    /// A grace period is owed to those that found it on the list.
+    Owed,
+    /// It was taken off with others, and they have had one together.
+    Shared,
+}
+
+/// `if_unlink_ifnet`: takes an interface off the current vnet's list; `None` if it was not on it. With `vmove` it stays
 /// alive; otherwise it is marked `IFF_DYING` in the same critical section. Under the detach lock. Takes `ifnet_sx`.
-pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmove: bool) -> bool {
+///
+/// An interface that the teardown of its vnet has taken off already counts as found, once.
+pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmove: bool) -> Option<Grace> {
     let kernel = td.kernel();
     let vnet = td.curvnet();
     let _wlock = kernel.ifnet_sx.xlock(td);
+    if vnet.leaving.remove(ifp) {
+        if !vmove {
+            ifp.set_flags(IfFlags::DYING);
+        }
+        return Some(Grace::Shared);
+    }
     let found = vnet.ifnets.remove(ifp);
     if found {
         vnet.names.lock().unlink(&ifp.name(), ifp);
@@ -55,7 +72,7 @@ pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmo
         // `fetch_update` and not `fetch_sub`: with the hazard open the count may fall below what it counts.
         let _ = vnet.ifcnt.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| Some(count.wrapping_sub(1)));
     }
-    found
+    found.then_some(Grace::Owed)
 }
 
 /// `ifunit`: the interface of this name in the current vnet, the earliest linked if there are several.

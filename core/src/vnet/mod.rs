@@ -41,6 +41,8 @@ pub struct Vnet<P: Platform> {
     id: u32,
     /// `V_ifnet`, written under `ifnet_sx`.
     pub(crate) ifnets: TailQ<Ifnet<P>, P, ifnet::ByVnet>,
+    /// Interfaces that the teardown has taken off the list together. Under the detach lock.
+    pub(crate) leaving: TailQ<Ifnet<P>, P, ifnet::ByVnet>,
     /// `vnet_ifcnt`.
     pub(crate) ifcnt: AtomicUsize,
     pub(crate) names: P::Mutex<NameTable<P>>,
@@ -71,6 +73,7 @@ impl<P: Platform> Vnet<P> {
         Self {
             id,
             ifnets: TailQ::new(domain),
+            leaving: TailQ::new(domain),
             ifcnt: AtomicUsize::new(0),
             names: P::Mutex::new(NameTable::new(domain.platform().allocator())),
             groups: TailQ::new(domain),
