@@ -11,6 +11,7 @@ use crate::sync::{LockClass, Sx, Td, Witness};
 use crate::taskq::{TaskMode, TaskQueue};
 use crate::thread::Thread;
 use crate::vnet::index::IndexTable;
+use crate::vnet::removal::{self, Removals};
 use crate::vnet::sysinit::SysInit;
 use crate::vnet::{self, Vnet, VnetRef};
 use crate::{Errno, drivers};
@@ -82,6 +83,7 @@ pub struct Kernel<P: Platform> {
     pub(crate) sysinits: P::Mutex<TryVec<SysInit<P>, P::Allocator>>,
     pub(crate) vnets: P::Mutex<Vnets<P>>,
     pub(crate) taskq: TaskQueue<P>,
+    pub(crate) removals: Removals<P>,
     pub(crate) vnet0: VnetRef<P>,
     pub(crate) domain: DomainRef<P>,
 }
@@ -140,6 +142,7 @@ impl<P: Platform> Kernel<P> {
             sysinits: P::Mutex::new(TryVec::new(allocator)),
             vnets: P::Mutex::new(vnets),
             taskq: TaskQueue::new(domain, config.tasks),
+            removals: Removals::new(domain),
             vnet0,
             domain: domain.clone(),
             config,
@@ -208,10 +211,15 @@ impl<P: Platform> Kernel<P> {
         self.config.hazards
     }
 
-    /// Does deferred work: queued tasks, and epoch callbacks that are ripe. Never waits. `true` if anything was done.
+    /// Does deferred work: queued tasks, the removal of vnets, and epoch callbacks that are ripe. `true` if anything was
+    /// done.
+    ///
+    /// Waits only for what a removal waits for: call it where a thread may sleep, with no lock of this library held.
+    /// Several threads may call it.
     pub fn run_deferred(&self, td: &Thread<'_, P>) -> bool {
         let ran = self.taskq.run(td);
-        self.domain.poll() || ran
+        let removed = removal::run(td);
+        self.domain.poll() || ran || removed
     }
 
     /// Grace periods waited for since boot.
@@ -239,9 +247,11 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// Takes the kernel down, the cycles of handles between its objects included, so that all memory returns to the
-    /// allocator. All vnets but the default one must have been destroyed, or their memory stays allocated.
+    /// allocator. All vnets but the default one must have been destroyed, now or later
+    /// ([`vnet_destroy_deferred`](crate::vnet_destroy_deferred)), or their memory stays allocated.
     pub fn shutdown(self) {
         if let Ok(td) = self.thread() {
+            removal::run(&td);
             vnet::destroy::teardown_default(&td);
             self.taskq.run(&td);
             // Twice: what the first round frees may defer once more.
