@@ -5,6 +5,7 @@ use crate::{
     if_setflags, if_transmit, ifunit, vnet_alloc, vnet_destroy,
 };
 use std::boxed::Box;
+use std::sync::Arc;
 
 fn with_kernel(body: impl FnOnce(&Kernel<Host>, &Thread<'_, Host>)) {
     let (host, kernel) = kernel(TaskMode::Deferred);
@@ -207,4 +208,84 @@ fn a_vnet_dies_with_an_open_device_inside() {
         assert_eq!(handle.read(td).err(), Some(Errno::ENXIO));
         handle.close(td);
     });
+}
+
+/// The host of the other tests, with packets that are counted.
+#[derive(Default)]
+struct Counting(Host);
+
+impl Platform for Counting {
+    type Mutex<T: Send> = <Host as Platform>::Mutex<T>;
+    type Allocator = <Host as Platform>::Allocator;
+    type Buffer = Arc<()>;
+
+    const ANNOUNCES_SECTIONS: bool = Host::ANNOUNCES_SECTIONS;
+
+    fn allocator(&self) -> Self::Allocator {
+        self.0.allocator()
+    }
+
+    fn sleep(&self, channel: Channel, ready: &mut dyn FnMut() -> bool) {
+        self.0.sleep(channel, ready);
+    }
+
+    fn wakeup(&self, channel: Channel) {
+        self.0.wakeup(channel);
+    }
+}
+
+#[test]
+fn no_packet_is_left_whichever_way_it_ends() {
+    let kernel = Kernel::boot(Counting::default(), crate::Config::default().threads(2)).expect("memory");
+    let packet = Arc::new(());
+    let left = || Arc::strong_count(&packet) - 1;
+    {
+        let td = kernel.thread().expect("room");
+        let end = |how: fn(&Thread<'_, Counting>, &IfnetRef<Counting>, TunHandle<Counting>)| {
+            let name = if_clone_create(&td, "tap").expect("memory");
+            let tap = ifunit_ref(&td, &name).expect("just made");
+            let send = || {
+                let section = td.net_epoch_enter();
+                if_transmit(&td, &tap, packet.clone(), &section)
+            };
+            send().expect("thrown away");
+            let handle = tun_open(&td, &name).expect("closed");
+            send().expect("thrown away");
+            handle.write(&td, packet.clone()).expect("thrown away");
+            assert_eq!(left(), 0, "down");
+            if_setflags(&td, &tap, IfFlags::UP).expect("alive");
+            handle.write(&td, packet.clone()).expect("input");
+            assert_eq!(left(), 0, "nobody above");
+            for _ in 0..QUEUE_LEN {
+                send().expect("room");
+            }
+            send().expect_err("full");
+            assert_eq!(left(), QUEUE_LEN);
+            drop(handle.read(&td).expect("queued"));
+            assert_eq!(left(), QUEUE_LEN - 1);
+            how(&td, &tap, handle);
+            assert_eq!(left(), 0);
+            let _ = send();
+            assert_eq!(left(), 0, "after the end");
+            drop(tap);
+            let _ = if_clone_destroy(&td, &name);
+        };
+        end(|td, _, handle| handle.close(td));
+        end(|_, _, handle| drop(handle));
+        end(|td, tap, handle| {
+            if_clone_destroy(td, &tap.name()).expect("there");
+            assert_eq!(handle.write(td, Arc::new(())), Err(Errno::ENXIO));
+        });
+        end(|td, _, handle| {
+            handle.set_transient(true).expect("there");
+            handle.close(td);
+        });
+        end(|td, tap, handle| {
+            // A flush keeps the device open.
+            if_setflags(td, tap, IfFlags::empty()).expect("alive");
+            assert_eq!(handle.try_read().err(), Some(Errno::EAGAIN));
+        });
+        while kernel.run_deferred(&td) {}
+    }
+    kernel.shutdown();
 }
