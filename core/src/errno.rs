@@ -40,6 +40,7 @@ errnos! {
     ENODEV = 19, "Operation not supported by device";
     EINVAL = 22, "Invalid argument";
     ENOSPC = 28, "No space left on device";
+    EMLINK = 31, "Too many links";
     EAGAIN = 35, "Resource temporarily unavailable";
     EOPNOTSUPP = 45, "Operation not supported";
     EADDRINUSE = 48, "Address already in use";

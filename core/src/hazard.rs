@@ -122,6 +122,18 @@ hazards! {
         "Destroying a tun sleeps until its device is closed, with the detach lock held.", Open;
     TEARDOWN_ON_OWN_QUEUE, TeardownOnOwnQueue, "teardown-on-own-queue", "D47991, B13",
         "A vnet is torn down by a task of the queue that the teardown drains.", Fixed;
+    UPPER_DELETED_TWICE, UpperDeletedTwice, "upper-deleted-twice", "seed 2 (dying), linux-netns 3.5",
+        "An upper that its lower's departure has queued is deleted again by its owner.", Fixed;
+    UPPER_FREED_BEFORE_LOWER_REF, UpperFreedBeforeLowerRef, "upper-freed-before-lower-ref", "seed 2, Linux 3.6",
+        "The port of a lower interface keeps no reference on it, so that it is freed before its uppers are gone.", Fixed;
+    UNREGISTER_UNDER_PORT_LOCK, UnregisterUnderPortLock, "unregister-under-port-lock", "a8455260b2e9, Linux B22",
+        "The departure handler unregisters the uppers while it holds the port's lock.", Fixed;
+    WAIT_ON_OWN_EXECUTOR, WaitOnOwnExecutor, "wait-on-own-executor", "linux-netns 1.5",
+        "The work of a vnet waits for references that only a work queued behind it can drop.", Open;
+    QUEUED_THEN_MOVED, QueuedThenMoved, "queued-then-moved", "linux-netns 1.3",
+        "An interface that is queued in one vnet moves to another, and its place in the queue stays behind.", Fixed;
+    VNET_READ_THEN_LOCK, VnetReadThenLock, "vnet-read-then-lock", "65161fb544aa, Linux B12",
+        "The vnet of an interface is read, then locked, and not read again.", Fixed;
 }
 
 impl Hazard {

@@ -4,6 +4,7 @@ use crate::clone::CloneType;
 use crate::epoch::{Domain, DomainRef};
 use crate::event::EventHandlers;
 use crate::hazard::HazardSet;
+use crate::lifecycle::unregister::{Unregistering, run_todo, run_works};
 use crate::mem::{IdSpace, NoMem, Shared, TryVec};
 use crate::platform::{Mutex, Platform, ThreadId};
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -84,6 +85,7 @@ pub struct Kernel<P: Platform> {
     pub(crate) vnets: P::Mutex<Vnets<P>>,
     pub(crate) taskq: TaskQueue<P>,
     pub(crate) removals: Removals<P>,
+    pub(crate) unregistering: Unregistering<P>,
     pub(crate) vnet0: VnetRef<P>,
     pub(crate) domain: DomainRef<P>,
 }
@@ -143,6 +145,7 @@ impl<P: Platform> Kernel<P> {
             vnets: P::Mutex::new(vnets),
             taskq: TaskQueue::new(domain, config.tasks),
             removals: Removals::new(domain),
+            unregistering: Unregistering::new(domain),
             vnet0,
             domain: domain.clone(),
             config,
@@ -211,15 +214,18 @@ impl<P: Platform> Kernel<P> {
         self.config.hazards
     }
 
-    /// Does deferred work: queued tasks, the removal of vnets, and epoch callbacks that are ripe. `true` if anything was
-    /// done.
+    /// Does deferred work: queued tasks, what is queued for unregistration in the vnets, the removal of vnets, and epoch
+    /// callbacks that are ripe. `true` if anything was done.
     ///
-    /// Waits only for what a removal waits for: call it where a thread may sleep, with no lock of this library held.
-    /// Several threads may call it.
+    /// Unregistering and removing wait for the detach lock and for readers; for references they never wait. The rest
+    /// waits for nothing. So call it where a thread may sleep, with no lock of this library held. Several threads may.
     pub fn run_deferred(&self, td: &Thread<'_, P>) -> bool {
         let ran = self.taskq.run(td);
+        let worked = run_works(td);
         let removed = removal::run(td);
-        self.domain.poll() || ran || removed
+        let polled = self.domain.poll();
+        run_todo(td);
+        ran || worked || removed || polled
     }
 
     /// Grace periods waited for since boot.

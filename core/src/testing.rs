@@ -153,11 +153,35 @@ pub(crate) fn domain() -> (Host, DomainRef<Host>) {
     (host, domain)
 }
 
+/// A kernel for one test: it is shut down at the end, and has then given all its memory back.
+pub(crate) struct Booted {
+    kernel: Option<crate::Kernel<Host>>,
+    host: Host,
+}
+
+impl core::ops::Deref for Booted {
+    type Target = crate::Kernel<Host>;
+    fn deref(&self) -> &Self::Target {
+        self.kernel.as_ref().expect("taken only by drop")
+    }
+}
+
+impl Drop for Booted {
+    fn drop(&mut self) {
+        // A test that has failed already says why; its kernel is in no state to be shut down.
+        if let (Some(kernel), false) = (self.kernel.take(), std::thread::panicking()) {
+            kernel.shutdown();
+            assert_eq!(self.host.arena().live(), 0, "the kernel leaks");
+        }
+    }
+}
+
 /// A kernel on this host, with room for four threads.
-pub(crate) fn kernel(tasks: crate::TaskMode) -> (Host, crate::Kernel<Host>) {
+pub(crate) fn kernel(tasks: crate::TaskMode) -> (Host, Booted) {
     let host = Host::default();
-    let kernel = crate::Kernel::boot(host.clone(), crate::Config::default().threads(4).tasks(tasks)).expect("memory");
-    (host, kernel)
+    let config = crate::Config::default().threads(4).tasks(tasks);
+    let kernel = Some(crate::Kernel::boot(host.clone(), config).expect("memory"));
+    (host.clone(), Booted { kernel, host })
 }
 
 /// A plain interface, attached in the current vnet.

@@ -10,3 +10,8 @@ pub mod scenario;
 pub mod story;
 pub mod testbed;
 pub mod token;
+
+/// The examples of the README are run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

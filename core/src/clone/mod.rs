@@ -20,12 +20,15 @@ use crate::vnet::group_verbs;
 
 mod create;
 mod destroy;
+mod params;
 
-pub use create::if_clone_create;
 pub(crate) use create::parse_unit;
+pub use create::{if_clone_create, if_clone_create_kind};
 pub use destroy::{if_clone_destroy, if_clone_destroyif};
+pub use params::{CloneParams, Peer, StackFlags, StackMode};
 
-pub(crate) use destroy::destroy_with_flags;
+pub(crate) use create::{release_name, reserve_name};
+pub(crate) use destroy::{destroy_with_flags, forget_cloned};
 
 /// The list of a vnet's cloners: `V_if_cloners`.
 pub(crate) enum ByVnet {}
@@ -52,6 +55,8 @@ pub struct CloneRequest<'a, P: Platform> {
     pub name: &'a IfName,
     /// The unit, if the framework gave it out.
     pub unit: Option<u32>,
+    /// What else was asked for.
+    pub params: &'a CloneParams<P>,
 }
 
 /// Makes and attaches an interface, in the current vnet; the interface.

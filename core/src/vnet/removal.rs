@@ -112,46 +112,38 @@ mod tests {
     fn a_vnet_goes_when_deferred_work_is_done_and_not_before() {
         for mode in [TaskMode::Deferred, TaskMode::Immediate] {
             let (host, kernel) = kernel(mode);
-            {
-                let td = kernel.thread().expect("room");
-                let [a, b] = [vnet_alloc(&td), vnet_alloc(&td)].map(|made| made.expect("memory"));
-                for vnet in [&a, &b] {
-                    let _cur = td.curvnet_set(Some(vnet.clone()));
-                    if_clone_create(&td, "epair").expect("memory");
-                    let end = ifunit_ref(&td, "epair0a").expect("just made");
-                    if_link_state_change(&td, &end, LinkState::Down);
-                }
-                for vnet in [&a, &b] {
-                    let allocated = host.arena().total();
-                    vnet_destroy_deferred(&td, vnet).expect("alive");
-                    assert_eq!(vnet.is_destroyed(), mode == TaskMode::Immediate);
-                    assert_eq!(host.arena().total(), allocated, "nothing is allocated");
-                    assert_eq!(vnet_destroy_deferred(&td, vnet), Err(Errno::EBUSY), "once is enough");
-                }
-                while kernel.run_deferred(&td) {}
-                assert!(a.is_destroyed() && b.is_destroyed());
-                assert_eq!(vnet_destroy(&td, &a), Err(Errno::EBUSY));
-                assert_eq!(kernel.interfaces(), 1);
+            let td = kernel.thread().expect("room");
+            let [a, b] = [vnet_alloc(&td), vnet_alloc(&td)].map(|made| made.expect("memory"));
+            for vnet in [&a, &b] {
+                let _cur = td.curvnet_set(Some(vnet.clone()));
+                if_clone_create(&td, "epair").expect("memory");
+                let end = ifunit_ref(&td, "epair0a").expect("just made");
+                if_link_state_change(&td, &end, LinkState::Down);
             }
-            kernel.shutdown();
-            assert_eq!(host.arena().live(), 0);
+            for vnet in [&a, &b] {
+                let allocated = host.arena().total();
+                vnet_destroy_deferred(&td, vnet).expect("alive");
+                assert_eq!(vnet.is_destroyed(), mode == TaskMode::Immediate);
+                assert_eq!(host.arena().total(), allocated, "nothing is allocated");
+                assert_eq!(vnet_destroy_deferred(&td, vnet), Err(Errno::EBUSY), "once is enough");
+            }
+            while kernel.run_deferred(&td) {}
+            assert!(a.is_destroyed() && b.is_destroyed());
+            assert_eq!(vnet_destroy(&td, &a), Err(Errno::EBUSY));
+            assert_eq!(kernel.interfaces(), 1);
         }
     }
 
     #[test]
     fn a_destroy_in_between_wins_and_the_default_vnet_stays() {
-        let (host, kernel) = kernel(TaskMode::Deferred);
-        {
-            let td = kernel.thread().expect("room");
-            assert_eq!(vnet_destroy_deferred(&td, &kernel.vnet0()), Err(Errno::EINVAL));
-            let vnet = vnet_alloc(&td).expect("memory");
-            vnet_destroy_deferred(&td, &vnet).expect("alive");
-            vnet_destroy(&td, &vnet).expect("not begun");
-            assert!(kernel.run_deferred(&td), "the entry is used up");
-            // A kernel that is shut down removes what still waits.
-            vnet_destroy_deferred(&td, &vnet_alloc(&td).expect("memory")).expect("alive");
-        }
-        kernel.shutdown();
-        assert_eq!(host.arena().live(), 0);
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        assert_eq!(vnet_destroy_deferred(&td, &kernel.vnet0()), Err(Errno::EINVAL));
+        let vnet = vnet_alloc(&td).expect("memory");
+        vnet_destroy_deferred(&td, &vnet).expect("alive");
+        vnet_destroy(&td, &vnet).expect("not begun");
+        assert!(kernel.run_deferred(&td), "the entry is used up");
+        // A kernel that is shut down removes what still waits: the end of the test looks for leaks.
+        vnet_destroy_deferred(&td, &vnet_alloc(&td).expect("memory")).expect("alive");
     }
 }

@@ -63,7 +63,7 @@ impl World<'_> {
             5 if !self.owners.is_empty() => if_rename(td, &self.owners[some], ["a", "b", "em3"][some % 3])?,
             6 => drop(if_clone_create(td, ["disc", "epair"][some % 2])?),
             7 => if_clone_destroy(td, ["disc0", "epair0a", "epair1b"][some % 3])?,
-            8 if self.vnets.len() < 4 && some % 3 > 0 => {
+            8 if self.vnets.len() < 4 && !some.is_multiple_of(3) => {
                 let vnet = vnet_alloc(td)?;
                 self.vnets.push(vnet);
             }

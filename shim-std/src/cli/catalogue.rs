@@ -24,7 +24,7 @@ const DEMO: &[(&str, &str)] = scenarios!("demo": "seed1-driver-detach", "seed1-e
 
 fn source(dir: &str, table: &[(&str, &str)], name: &str) -> Source {
     let text = table.iter().find(|(other, _)| *other == name).map_or("", |(_, text)| text);
-    Source::new(&format!("tests/scenarios/{dir}/{name}.ifn"), text)
+    Source::new(format!("tests/scenarios/{dir}/{name}.ifn"), text)
 }
 
 /// The scenario that reaches a hazard.

@@ -79,7 +79,7 @@ fn print_scenario(source: &Source) {
 
 /// With the hole open: a failure is wanted, and its story told.
 fn play_open(source: &Source, act: &Act) -> Result<bool, Diagnostics> {
-    say!("   hole open ({}): {}", act.hole, act.hole.hole());
+    say!("   hole open: {}\n   {}\n", act.hole, act.hole.hole());
     let boot = Boot { hazards: act.hole.set(), ..Boot::default() };
     let explorer = Explorer { schedules: OPEN, ..Explorer::default() };
     let report = explore::search(source, &boot, &explorer, &*for_stderr())?;

@@ -19,7 +19,7 @@ use crate::token::Token;
 enum Strategy {
     /// Random priorities with few changes.
     Pct,
-    /// Systematically, by number of preemptions.
+    /// Systematically, by number of deviations from a plain schedule.
     Dfs,
     /// A random walk.
     Random,
@@ -62,7 +62,7 @@ pub(super) fn explore(arguments: &Arguments) -> Exit {
 }
 
 fn explore_source(arguments: &Arguments, source: &Source) -> Exit {
-    let boot = Boot { hazards: set_of(&arguments.hazards), tasks: arguments.tasks.map(Into::into), ..Boot::default() };
+    let boot = Boot { hazards: set_of(&arguments.hazards), tasks: arguments.tasks.map(Into::into) };
     let explorer = Explorer {
         strategies: match arguments.strategy {
             Strategy::Pct => vec![StrategyName::Pct],
@@ -137,7 +137,7 @@ pub(super) fn summary(report: &Report) -> String {
         let _ = match (strategy.complete, strategy.exhausted_bound, strategy.found_after) {
             (_, _, Some(after)) => writeln!(text, ", found after {after}"),
             (true, ..) => writeln!(text, ": all there are"),
-            (false, Some(bound), _) => writeln!(text, ", among them all with at most {bound} preemptions"),
+            (false, Some(bound), _) => writeln!(text, ", among them all with at most {bound} deviations"),
             (false, None, None) => writeln!(text),
         };
     }

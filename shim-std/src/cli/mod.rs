@@ -165,7 +165,7 @@ fn style() -> Style {
 
 /// Reads the name of a hazard, for clap.
 fn parse_hazard(name: &str) -> Result<Hazard, String> {
-    Hazard::by_name(name).ok_or_else(|| format!("no such hazard; `ifnet hazards` lists them"))
+    Hazard::by_name(name).ok_or_else(|| "no such hazard; `ifnet hazards` lists them".to_owned())
 }
 
 /// The set of some hazards.

@@ -1,14 +1,16 @@
-//! Systematic search in order of the number of preemptions.
+//! Systematic search in order of the number of deviations from one plain schedule.
 //!
-//! Most races need one or two preemptions, however long the program is; the number of schedules with at most `k` of them
-//! grows with the length only as its `k`-th power. So all schedules without a preemption are run first, then all with
-//! one, and so on: the first failure found has the fewest preemptions possible, and a search that is cut short can still
-//! say "all schedules with at most k preemptions".
+//! The plain schedule lets a thread run until it has to wait, and then takes the first thread that can run. To preempt a
+//! thread that could go on, or to take another one than the first, is a *deviation*. Most races need one or two of them,
+//! however long the program is and however many threads wait, and the number of schedules with at most `k` deviations
+//! grows with the length only as its `k`-th power. (Counting preemptions alone leaves every choice after a wait free, and
+//! with a handful of threads that is already too much to try.) So the plain schedule is run first, then all with one
+//! deviation, and so on: the first failure found has the fewest possible, and a search that is cut short can still say
+//! "all schedules with at most k deviations".
 //!
-//! An execution follows a *prefix* of choices and then goes on without preempting. Each alternative that it passes
-//! becomes a prefix of its own: in the list of the same bound if taking it is free (the current thread cannot go on, or
-//! yields), in the list of the next bound if it is a preemption. Two different prefixes never lead to the same schedule,
-//! so each schedule is run exactly once.
+//! An execution follows a *prefix* of choices and then goes on plainly. Each alternative that it passes becomes a prefix
+//! of its own: in the list of the same bound if it is free (the current thread yields, in a waiting loop), in the list
+//! of the next bound otherwise. Two different prefixes never lead to the same schedule, so each is run exactly once.
 
 use std::sync::Arc;
 
@@ -27,9 +29,9 @@ struct Prefix {
 /// The search. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Dfs {
-    /// Prefixes with the number of preemptions that is searched now; the last is run next.
+    /// Prefixes with the number of deviations that is searched now; the last is run next.
     now: Vec<Prefix>,
-    /// Prefixes with one preemption more.
+    /// Prefixes with one deviation more.
     next: Vec<Prefix>,
     bound: u32,
     max_bound: u32,
@@ -109,10 +111,9 @@ impl Strategy for Dfs {
             // Passing by: never the one that yields, so that a waiting loop cannot be unrolled for ever.
             _ => candidates.iter().copied().find(|&c| Some(c) != current).unwrap_or(candidates[0]),
         };
-        let free = current.is_none() || yielding;
         for &other in candidates {
             if other != preferred && !(yielding && Some(other) == current) {
-                self.passed.push((at, other as u16, free));
+                self.passed.push((at, other as u16, yielding));
             }
         }
         preferred

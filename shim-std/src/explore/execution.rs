@@ -76,6 +76,8 @@ struct Thread {
     /// The words for what it waits for, if it is no lock that was announced.
     waits_for: Option<String>,
     waits_lock: Option<&'static str>,
+    /// It is observing, not part of what is explored: its points are none.
+    undisturbed: bool,
     /// The threads whose end it waits for.
     joins: Vec<ThreadIndex>,
     holds: Vec<(&'static str, bool)>,
@@ -90,6 +92,7 @@ impl Thread {
             sleep: None,
             waits_for: None,
             waits_lock: None,
+            undisturbed: false,
             joins: Vec::new(),
             holds: Vec::new(),
         }
@@ -234,9 +237,26 @@ impl Execution {
         self.point_with(true);
     }
 
+    /// Runs `observe` without scheduling points: for oracles and bookkeeping, which are not part of what is explored.
+    /// It may still wait for a lock that another thread holds.
+    pub fn undisturbed<R>(&self, observe: impl FnOnce() -> R) -> R {
+        let set = |undisturbed| {
+            let mut state = self.state();
+            let current = state.current;
+            core::mem::replace(&mut state.threads[current].undisturbed, undisturbed)
+        };
+        let outer = set(true);
+        let seen = observe();
+        set(outer);
+        seen
+    }
+
     fn point_with(&self, yielding: bool) {
         {
             let mut state = self.state();
+            if state.threads[state.current].undisturbed {
+                return;
+            }
             if state.finished || state.unwinding.is_some() && std::thread::panicking() {
                 return;
             }

@@ -3,7 +3,7 @@
 //! A *program* is a closure that is run many times, each time with another interleaving of the threads it starts. The
 //! explorer combines three ways to choose them, because they are good at different things:
 //!
-//! * [`StrategyName::Dfs`] runs every schedule in order of the number of preemptions. It finds the simplest failure first
+//! * [`StrategyName::Dfs`] runs every schedule in order of how far it deviates from a plain one. It finds the simplest failure first
 //!   and, when it comes to an end, is a proof up to its bound; on long programs it does not get past one or two.
 //! * [`StrategyName::Pct`] gives threads random priorities with few changes. It reaches deep into long programs and has a
 //!   known chance per run for bugs that need few ordering constraints.
@@ -163,7 +163,7 @@ impl Failure {
 /// A way to choose schedules. See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StrategyName {
-    /// Systematically, by number of preemptions.
+    /// Systematically, by number of deviations from a plain schedule.
     Dfs,
     /// Random priorities with few changes.
     Pct,
@@ -195,7 +195,7 @@ pub struct StrategyReport {
     pub schedules: u64,
     /// Scheduling points in them.
     pub steps: u64,
-    /// All schedules with at most so many preemptions were run.
+    /// All schedules with at most so many deviations were run.
     pub exhausted_bound: Option<u32>,
     /// All schedules whatsoever were run.
     pub complete: bool,
@@ -227,8 +227,8 @@ pub struct Explorer {
     pub seed: u64,
     /// How many OS threads to use. The report does not depend on it.
     pub os_threads: usize,
-    /// The largest number of preemptions that `dfs` tries.
-    pub max_preemptions: u32,
+    /// The largest number of deviations that `dfs` tries.
+    pub max_deviations: u32,
     /// Scheduling points after which an execution counts as making no progress.
     pub max_steps: u64,
     /// Bytes of stack for an emulated thread.
@@ -244,10 +244,10 @@ impl Default for Explorer {
             schedules: 10_000,
             seed: 1,
             os_threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
-            max_preemptions: 4,
+            max_deviations: 4,
             max_steps: 100_000,
             stack: 256 * 1024,
-            shrink_budget: 2_000,
+            shrink_budget: 5_000,
         }
     }
 }

@@ -67,7 +67,7 @@ fn lanes(options: &Explorer, program: &Program) -> Vec<Shared> {
     for &name in &options.strategies {
         if name == StrategyName::Dfs {
             let capacity = usize::try_from(options.schedules).unwrap_or(usize::MAX);
-            lanes.push(lane(name, 0, 1, Box::new(Dfs::new(options.max_preemptions, capacity)) as Box<dyn Strategy>));
+            lanes.push(lane(name, 0, 1, Box::new(Dfs::new(options.max_deviations, capacity)) as Box<dyn Strategy>));
             continue;
         }
         for piece in 0..PIECES {

@@ -28,7 +28,7 @@ pub(super) trait Strategy: Send {
         let _ = choices;
     }
 
-    /// All schedules with at most so many preemptions have been run.
+    /// All schedules with at most so many deviations have been run.
     fn exhausted_bound(&self) -> Option<u32> {
         None
     }

@@ -153,8 +153,8 @@ fn two_preemptions_are_found_and_are_the_minimum() {
 }
 
 #[test]
-fn one_preemption_is_too_few_for_that_bug() {
-    let options = Explorer { max_preemptions: 1, ..explorer(StrategyName::Dfs) };
+fn one_deviation_is_too_few_for_that_bug() {
+    let options = Explorer { max_deviations: 1, ..explorer(StrategyName::Dfs) };
     let report = options.run(&two_preemptions(), &Silent);
     assert_eq!(report.failure, None);
     assert_eq!((report.strategies[0].exhausted_bound, report.strategies[0].complete), (Some(1), false));
@@ -173,14 +173,14 @@ fn a_clean_program_has_exactly_its_schedules() {
         together(execution, vec![body(), body()]);
         Ok(())
     });
-    let options = Explorer { max_preemptions: 9, ..explorer(StrategyName::Dfs) };
+    let options = Explorer { max_deviations: 9, ..explorer(StrategyName::Dfs) };
     let report = options.run(&program, &Silent);
     assert_eq!(report.failure, None);
     let dfs = &report.strategies[0];
     assert_eq!((report.schedules, dfs.complete), (20, true));
-    // Without a preemption only the first thread is free to be chosen.
-    let bounded = Explorer { max_preemptions: 0, ..options }.run(&program, &Silent);
-    assert_eq!((bounded.schedules, bounded.strategies[0].exhausted_bound), (2, Some(0)));
+    // Without a deviation there is the plain schedule.
+    let bounded = Explorer { max_deviations: 0, ..options }.run(&program, &Silent);
+    assert_eq!((bounded.schedules, bounded.strategies[0].exhausted_bound), (1, Some(0)));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn an_expected_panic_is_a_good_end() {
         execution.expect_panic("em0: interface is not on the active list");
         two_preemptions()(execution)
     });
-    let report = Explorer { max_preemptions: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
+    let report = Explorer { max_deviations: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
     assert_eq!(report.failure, None);
     assert!(report.strategies[0].complete);
 }
@@ -312,7 +312,7 @@ fn a_sleeper_misses_no_wakeup() {
         execution.join(&[sleeper, waker]);
         Ok(())
     });
-    let report = Explorer { max_preemptions: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
+    let report = Explorer { max_deviations: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
     assert_eq!(report.failure, None);
     assert!(report.strategies[0].complete && report.schedules > 2);
 }
@@ -338,7 +338,7 @@ fn a_worker_gets_all_work_and_is_told_the_end() {
             n => violation("work", &format!("woken {n} times")),
         }
     });
-    let report = Explorer { max_preemptions: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
+    let report = Explorer { max_deviations: 99, ..explorer(StrategyName::Dfs) }.run(&program, &Silent);
     assert_eq!(report.failure, None);
     assert!(report.strategies[0].complete && report.schedules > 1);
 }

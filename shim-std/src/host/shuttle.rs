@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn sx_locks_in_one_order_are_clean_in_every_schedule() {
-        let explorer = Explorer { strategies: vec![StrategyName::Dfs], max_preemptions: 99, ..Explorer::default() };
+        let explorer = Explorer { strategies: vec![StrategyName::Dfs], max_deviations: 99, ..Explorer::default() };
         let report = explorer.run(&two_sx([[0, 1], [0, 1]]), &Silent);
         assert_eq!(report.failure, None);
         assert!(report.strategies[0].complete, "{report:?}");
@@ -284,7 +284,7 @@ mod tests {
             assert_eq!(*count.lock(), 2);
             Ok(())
         });
-        let explorer = Explorer { strategies: vec![StrategyName::Dfs], max_preemptions: 99, ..Explorer::default() };
+        let explorer = Explorer { strategies: vec![StrategyName::Dfs], max_deviations: 99, ..Explorer::default() };
         let report = explorer.run(&program, &Silent);
         assert!(report.failure.is_none() && report.strategies[0].complete, "{report:?}");
     }

@@ -71,6 +71,10 @@ impl Host for ShuttleHost {
         Self::close_work(self);
     }
 
+    fn undisturbed<R>(&self, observe: impl FnOnce() -> R) -> R {
+        self.execution().undisturbed(observe)
+    }
+
     fn command_started(&self, _: &str, text: &str) {
         self.execution().log(|| What::Command(text.to_owned()));
     }
@@ -136,7 +140,8 @@ mod tests {
 
     #[test]
     fn what_a_script_expects_is_an_oracle() {
-        let found = explore("( sleep 1; ifconfig lo1 create ) &\n!ENXIO ifconfig lo1 destroy", HazardSet::empty(), 500);
+        let found =
+            explore("( sleep 1; ifconfig lo1 create ) &\n!ENXIO ifconfig lo1 destroy", HazardSet::empty(), 3000);
         let found = found.expect("found");
         assert_eq!(found.kind, FailureKind::Violation("expectation".into()));
         assert_eq!(found.message, "t:2:1: expected ENXIO, got success");

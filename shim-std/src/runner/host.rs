@@ -31,6 +31,11 @@ pub trait Host: Platform<Buffer = Vec<u8>> {
     /// Lets the worker end.
     fn close_work(&self);
 
+    /// Runs `observe`, an oracle or bookkeeping of the runner. Under the explorer no other thread runs meanwhile.
+    fn undisturbed<R>(&self, observe: impl FnOnce() -> R) -> R {
+        observe()
+    }
+
     /// The thread called `thread` begins a command.
     fn command_started(&self, thread: &str, text: &str) {
         let _ = (thread, text);

@@ -107,16 +107,18 @@ impl<H: Host> World<H> {
 
     /// A command begins.
     pub(crate) fn begin(&self) {
-        *self.in_flight.lock() += 1;
+        self.host().undisturbed(|| *self.in_flight.lock() += 1);
     }
 
     /// A command ends. If no other is under way, the invariants are checked; nobody can begin one meanwhile.
     pub(crate) fn end(&self, td: &Thread<'_, H>, check: bool) {
-        let mut in_flight = self.in_flight.lock();
-        *in_flight -= 1;
-        if *in_flight == 0 && check {
-            self.check(td);
-        }
+        self.host().undisturbed(|| {
+            let mut in_flight = self.in_flight.lock();
+            *in_flight -= 1;
+            if *in_flight == 0 && check {
+                self.check(td);
+            }
+        });
     }
 
     pub(crate) fn check(&self, td: &Thread<'_, H>) {

@@ -3,7 +3,7 @@
 //! A scenario goes through four steps, each in its own file. [`source`] refuses what is no text. The lexer and the parser
 //! make an [`ast`] of statements and words. The check decodes every command that is written out and reports slips before
 //! anything runs. At run time [`expand`] gives words their values and [`command::decode`] turns them into a typed
-//! [`Cmd`](command::Cmd). Nothing here knows the emulated kernel, except the names of its errors.
+//! [`Cmd`]. Nothing here knows the emulated kernel, except the names of its errors.
 //!
 //! ```
 //! use ifnet_std::scenario::{Source, parse};

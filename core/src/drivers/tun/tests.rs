@@ -4,18 +4,13 @@ use crate::{
     IfCounter, IfnetRef, Kernel, SockAddr, TaskMode, if_addaddr, if_clone_create, if_clone_destroy, if_rename,
     if_setflags, if_transmit, ifunit, vnet_alloc, vnet_destroy,
 };
-use std::boxed::Box;
 use std::sync::Arc;
 
 fn with_kernel(body: impl FnOnce(&Kernel<Host>, &Thread<'_, Host>)) {
-    let (host, kernel) = kernel(TaskMode::Deferred);
-    {
-        let td = kernel.thread().expect("room");
-        body(&kernel, &td);
-        while kernel.run_deferred(&td) {}
-    }
-    kernel.shutdown();
-    assert_eq!(host.arena().live(), 0);
+    let (_, kernel) = kernel(TaskMode::Deferred);
+    let td = kernel.thread().expect("room");
+    body(&kernel, &td);
+    while kernel.run_deferred(&td) {}
 }
 
 fn made(td: &Thread<'_, Host>, name: &str) -> IfnetRef<Host> {
@@ -134,20 +129,21 @@ fn a_destroy_does_not_wait_for_a_close() {
 
 #[test]
 fn a_sleeping_reader_learns_of_the_destroy() {
-    let (host, kernel) = kernel(TaskMode::Deferred);
-    let kernel: &'static Kernel<Host> = Box::leak(Box::new(kernel));
+    let (_, kernel) = kernel(TaskMode::Deferred);
     let td = kernel.thread().expect("room");
     drop(made(&td, "tap0"));
     let handle = tun_open(&td, "tap0").expect("closed");
-    let reader = std::thread::spawn(move || {
-        let td = kernel.thread().expect("room");
-        let got = handle.read(&td).err();
-        handle.close(&td);
-        got
+    let kernel = &kernel;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let td = kernel.thread().expect("room");
+            let got = handle.read(&td).err();
+            handle.close(&td);
+            got
+        });
+        if_clone_destroy(&td, "tap0").expect("there");
+        assert_eq!(reader.join().expect("no panic"), Some(Errno::ENXIO));
     });
-    if_clone_destroy(&td, "tap0").expect("there");
-    assert_eq!(reader.join().expect("no panic"), Some(Errno::ENXIO));
-    drop(host);
 }
 
 #[test]
