@@ -337,6 +337,7 @@ mod tests {
         }
         assert!(allowed > 10);
         if_unregister(&td, "veth3").expect("made");
+        vnet_destroy(&td, &v1).expect("alive");
         drop((v1, params));
         drop(td);
     }
