@@ -173,15 +173,15 @@ fn what_an_open_refuses() {
         if_clone_create(td, "gif0").unwrap();
         if_clone_create(td, "tun0").unwrap();
         for (wrong, why) in [("tun1", "unknown"), ("gif0", "no device"), ("lo0", "no device"), ("", "no name")] {
-            let before = snapshot(td, std::slice::from_ref(&jail));
+            let before = snapshot(td, core::slice::from_ref(&jail));
             assert_eq!(tun_open(td, wrong).err(), Some(Errno::ENXIO), "{why}");
-            assert_eq!(snapshot(td, std::slice::from_ref(&jail)), before);
+            assert_eq!(snapshot(td, core::slice::from_ref(&jail)), before);
         }
         assert_eq!(within(td, &jail, || tun_open(td, "tun0")).err(), Some(Errno::ENXIO), "in another vnet");
         let handle = tun_open(td, "tun0").unwrap();
-        let before = snapshot(td, std::slice::from_ref(&jail));
+        let before = snapshot(td, core::slice::from_ref(&jail));
         assert_eq!(tun_open(td, "tun0").err(), Some(Errno::EBUSY));
-        assert_eq!(snapshot(td, std::slice::from_ref(&jail)), before);
+        assert_eq!(snapshot(td, core::slice::from_ref(&jail)), before);
         // The holder is known wherever the interface goes.
         drop(if_vmove_loan(td, "tun0", &jail).unwrap());
         assert_eq!(tun_open(td, "tun0").err(), Some(Errno::ENXIO), "moved away");
