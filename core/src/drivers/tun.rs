@@ -10,8 +10,8 @@
 //!
 //! | | what it marks | what the other side sees |
 //! |---|---|---|
-//! | destroy | `interface` is gone | readers wake; every call of the handle gives `ENXIO` |
-//! | close | [`Use::Closed`] | what is sent is thrown away, the device can be opened again |
+//! | destroy | the interface is gone | readers wake; every call of the handle gives `ENXIO` |
+//! | close | nobody holds the device | what is sent is thrown away, the device can be opened again |
 //!
 //! The softc is freed when both are gone. A destroy therefore never waits for a close. FreeBSD's does, while it holds the
 //! detach lock; a program that does not close hangs every later detach, move and removal of a jail (hazard
