@@ -48,6 +48,7 @@ errnos! {
     ENETDOWN = 50, "Network is down";
     ENOBUFS = 55, "No buffer space available";
     ENAMETOOLONG = 63, "File name too long";
+    EHOSTDOWN = 64, "Host is down";
     ENOMSG = 83, "No message of desired type";
 }
 

@@ -118,6 +118,10 @@ hazards! {
         "Joining a group uses the current vnet's table while the interface is moving.", Open;
     LINKDOWN_UAF_EPAIR, LinkdownUafEpair, "linkdown-uaf-epair", "D20868, B2",
         "Destroying an epair clears the other end's softc while a move flushes that end's queue.", Fixed;
+    DESTROY_WAITS_WITH_LOCK, DestroyWaitsWithLock, "destroy-waits-with-lock", "B12",
+        "Destroying a tun sleeps until its device is closed, with the detach lock held.", Open;
+    TEARDOWN_ON_OWN_QUEUE, TeardownOnOwnQueue, "teardown-on-own-queue", "D47991, B13",
+        "A vnet is torn down by a task of the queue that the teardown drains.", Fixed;
     UPPER_DELETED_TWICE, UpperDeletedTwice, "upper-deleted-twice", "seed 2 (dying), linux-netns 3.5",
         "An upper that its lower's departure has queued is deleted again by its owner.", Fixed;
     UPPER_FREED_BEFORE_LOWER_REF, UpperFreedBeforeLowerRef, "upper-freed-before-lower-ref", "seed 2, Linux 3.6",

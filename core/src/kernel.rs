@@ -12,6 +12,7 @@ use crate::sync::{LockClass, Sx, Td, Witness};
 use crate::taskq::{TaskMode, TaskQueue};
 use crate::thread::Thread;
 use crate::vnet::index::IndexTable;
+use crate::vnet::removal::{self, Removals};
 use crate::vnet::sysinit::SysInit;
 use crate::vnet::{self, Vnet, VnetRef};
 use crate::{Errno, drivers};
@@ -83,6 +84,7 @@ pub struct Kernel<P: Platform> {
     pub(crate) sysinits: P::Mutex<TryVec<SysInit<P>, P::Allocator>>,
     pub(crate) vnets: P::Mutex<Vnets<P>>,
     pub(crate) taskq: TaskQueue<P>,
+    pub(crate) removals: Removals<P>,
     pub(crate) unregistering: Unregistering<P>,
     pub(crate) vnet0: VnetRef<P>,
     pub(crate) domain: DomainRef<P>,
@@ -142,6 +144,7 @@ impl<P: Platform> Kernel<P> {
             sysinits: P::Mutex::new(TryVec::new(allocator)),
             vnets: P::Mutex::new(vnets),
             taskq: TaskQueue::new(domain, config.tasks),
+            removals: Removals::new(domain),
             unregistering: Unregistering::new(domain),
             vnet0,
             domain: domain.clone(),
@@ -211,17 +214,18 @@ impl<P: Platform> Kernel<P> {
         self.config.hazards
     }
 
-    /// Does deferred work: queued tasks, what is queued for unregistration in the vnets, and epoch callbacks that are
-    /// ripe. `true` if anything was done.
+    /// Does deferred work: queued tasks, what is queued for unregistration in the vnets, the removal of vnets, and epoch
+    /// callbacks that are ripe. `true` if anything was done.
     ///
-    /// Unregistering waits for the detach lock and for readers; for references it never waits. The rest waits for
-    /// nothing.
+    /// Unregistering and removing wait for the detach lock and for readers; for references they never wait. The rest
+    /// waits for nothing. So call it where a thread may sleep, with no lock of this library held. Several threads may.
     pub fn run_deferred(&self, td: &Thread<'_, P>) -> bool {
         let ran = self.taskq.run(td);
         let worked = run_works(td);
+        let removed = removal::run(td);
         let polled = self.domain.poll();
         run_todo(td);
-        ran || worked || polled
+        ran || worked || removed || polled
     }
 
     /// Grace periods waited for since boot.
@@ -249,9 +253,11 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// Takes the kernel down, the cycles of handles between its objects included, so that all memory returns to the
-    /// allocator. All vnets but the default one must have been destroyed, or their memory stays allocated.
+    /// allocator. All vnets but the default one must have been destroyed, now or later
+    /// ([`vnet_destroy_deferred`](crate::vnet_destroy_deferred)), or their memory stays allocated.
     pub fn shutdown(self) {
         if let Ok(td) = self.thread() {
+            removal::run(&td);
             vnet::destroy::teardown_default(&td);
             self.taskq.run(&td);
             // Twice: what the first round frees may defer once more.

@@ -19,7 +19,7 @@
 //! | [`vnet`] | the list, the names, the index table, groups; vnets from birth to death |
 //! | [`lifecycle`] | one verb a file: attach, detach, move, rename, up and down |
 //! | [`bpf`], [`event`] | taps; event handlers |
-//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; loopback, disc, epair |
+//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; loopback, disc, epair, gif, tun, tap, vmnet |
 //! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
 //!
 //! # Features
@@ -59,6 +59,7 @@ pub mod vnet;
 
 pub use bpf::{BpfListener, bpf_open, bpfattach, bpfdetach};
 pub use clone::{CloneParams, Peer, if_clone_create, if_clone_create_kind, if_clone_destroy};
+pub use drivers::tun::{TunHandle, tun_open};
 pub use errno::Errno;
 pub use ifnet::{
     IfCounter, IfFlags, IfName, IfOps, IfPtr, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, RxHandler,
@@ -77,5 +78,5 @@ pub use taskq::TaskMode;
 pub use thread::{CurvnetGuard, NetEpoch, Thread};
 pub use vnet::{
     Vnet, VnetRef, if_addgroup, if_delgroup, if_foreach, if_getgroup, if_getgroupmembers, ifnet_byindex,
-    ifnet_byindex_ref, ifnet_byindexgen, ifunit, ifunit_ref, vnet_alloc, vnet_destroy,
+    ifnet_byindex_ref, ifnet_byindexgen, ifunit, ifunit_ref, vnet_alloc, vnet_destroy, vnet_destroy_deferred,
 };

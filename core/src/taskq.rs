@@ -7,6 +7,7 @@
 use bitflags::bitflags;
 
 use crate::epoch::DomainRef;
+use crate::hazard::Hazard;
 use crate::ifnet::{ByTaskq, Ifp};
 use crate::lifecycle::{link, multi};
 use crate::mem::{Shared, TailQ};
@@ -38,7 +39,8 @@ pub enum TaskMode {
 /// The interface whose tasks a thread is running.
 struct Running<P: Platform> {
     thread: ThreadId,
-    ifp: Ifp<P>,
+    /// `None` for a task that is no interface's (hazard `teardown-on-own-queue`).
+    ifp: Option<Ifp<P>>,
 }
 
 /// The queue. One thread runs tasks at a time, as a software interrupt thread does.
@@ -85,11 +87,34 @@ impl<P: Platform> TaskQueue<P> {
     /// `taskqueue_drain`: returns when no task of the interface is pending or running.
     pub(crate) fn drain(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) {
         td.preempt();
-        while let Some(tasks) = self.take_back(ifp) {
-            run_tasks(td, ifp, tasks);
+        // FreeBSD's waits until the queue has come to the task, also on the queue's own thread.
+        let waits = td.hazard(Hazard::TeardownOnOwnQueue);
+        if !waits {
+            while let Some(tasks) = self.take_back(ifp) {
+                run_tasks(td, ifp, tasks);
+            }
         }
-        let busy = || self.running.lock().as_ref().is_some_and(|now| now.ifp.ptr_eq(ifp) && now.thread != td.id());
+        let busy = || {
+            let running = self.running.lock();
+            let is_running = |now: &Running<P>| now.ifp.as_ref().is_some_and(|task| task.ptr_eq(ifp));
+            running.as_ref().is_some_and(|now| is_running(now) && now.thread != td.id())
+                || (waits && self.queue.contains(ifp))
+        };
         td.platform().sleep(self.channel(), &mut || !busy());
+    }
+
+    /// Runs `task` as one of the queue's: no other runs meanwhile. `false` if one is running.
+    pub(crate) fn run_as_task(&self, td: &Thread<'_, P>, task: impl FnOnce() -> bool) -> bool {
+        {
+            let mut running = self.running.lock();
+            if running.is_some() {
+                return false;
+            }
+            *running = Some(Running { thread: td.id(), ifp: None });
+        }
+        let ran = task();
+        self.end(td);
+        ran
     }
 
     /// Takes the first interface off the queue with its tasks, and marks it as running.
@@ -100,7 +125,7 @@ impl<P: Platform> TaskQueue<P> {
         }
         let ifp = first(td, &self.queue)?;
         let tasks = self.unqueue(&ifp)?;
-        *running = Some(Running { thread: td.id(), ifp: ifp.clone() });
+        *running = Some(Running { thread: td.id(), ifp: Some(ifp.clone()) });
         Some((ifp, tasks))
     }
 

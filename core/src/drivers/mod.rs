@@ -5,13 +5,16 @@ use crate::platform::Platform;
 
 mod disc;
 mod epair;
+mod gif;
 mod loopback;
 mod simple;
+pub mod tun;
 mod veth;
 
 pub use veth::veth_peer;
 
 /// The cloners that every kernel has, in the order in which a vnet gets them.
-pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 4] {
-    [loopback::cloner(), disc::cloner(), epair::cloner(), veth::cloner()]
+pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 8] {
+    let [tun, tap, vmnet] = tun::cloners();
+    [loopback::cloner(), disc::cloner(), epair::cloner(), gif::cloner(), tun, tap, vmnet, veth::cloner()]
 }

@@ -285,7 +285,7 @@ mod tests {
         crate::invariants::check(&td).expect("sound");
         drop(v1);
         drop(td);
-        kernel.shutdown();
+        drop(kernel);
         assert_eq!(host.arena().live(), 0);
     }
 
@@ -337,6 +337,7 @@ mod tests {
         }
         assert!(allowed > 10);
         if_unregister(&td, "veth3").expect("made");
+        vnet_destroy(&td, &v1).expect("alive");
         drop((v1, params));
         drop(td);
     }

@@ -81,8 +81,12 @@ pub enum IfType {
     Other = 0x01,
     /// Ethernet.
     Ether = 0x06,
+    /// Point-to-point protocol, and what looks like it: tun.
+    Ppp = 0x17,
     /// Loopback.
     Loop = 0x18,
+    /// Generic tunnel.
+    Gif = 0xf0,
 }
 
 /// `if_link_state`.
@@ -115,3 +119,5 @@ pub const IF_MAXMTU: u32 = 65535;
 pub const ETHERMTU: u32 = 1500;
 /// MTU of the loopback, in bytes.
 pub const LOMTU: u32 = 16384;
+/// MTU of a generic tunnel, in bytes: the least that IPv6 allows.
+pub const GIF_MTU: u32 = 1280;

@@ -38,7 +38,7 @@ pub(crate) mod stack;
 
 pub use addr::{IfAddr, IfaRef, SockAddr, parse_lladdr};
 pub use counters::IfCounter;
-pub use flags::{ETHERMTU, IF_MAXMTU, IF_MINMTU, IfCaps, IfFlags, IfType, LOMTU, LinkState};
+pub use flags::{ETHERMTU, GIF_MTU, IF_MAXMTU, IF_MINMTU, IfCaps, IfFlags, IfType, LOMTU, LinkState};
 pub use group::Group;
 pub use name::{IFNAMSIZ, IfName, NameError};
 pub use ops::{IfOps, Ioctl};

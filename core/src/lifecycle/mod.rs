@@ -38,6 +38,7 @@ pub use ether::{ether_ifattach, ether_ifdetach};
 pub use flags::{if_allmulti, if_down, if_setflags, if_setmtu, if_up, ifpromisc};
 pub use link::if_link_state_change;
 pub use multi::{if_addmulti, if_delmulti};
+pub(crate) use purge::if_purgeaddrs;
 pub use purge::{if_addaddr, if_deladdr, if_lladdr, if_setlladdr};
 pub use rename::{if_rename, if_setdescription};
 pub use transmit::{if_input, if_transmit, ip6_input};

@@ -103,7 +103,7 @@ pub fn if_setlladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, lladdr: [u8; 
 }
 
 /// `if_purgeaddrs`: takes every network address away. The link-level address stays.
-pub(super) fn if_purgeaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+pub(crate) fn if_purgeaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     td.preempt();
     loop {
         // One at a time: freeing queues a callback and needs the lock released.

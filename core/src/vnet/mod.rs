@@ -8,7 +8,7 @@ use crate::clone::Cloner;
 use crate::epoch::DomainRef;
 use crate::ifnet::group::{self, Group};
 use crate::ifnet::{self, Ifnet};
-use crate::mem::{Shared, TailQ};
+use crate::mem::{Link, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{LockClass, Sx};
@@ -18,12 +18,14 @@ pub(crate) mod group_verbs;
 pub(crate) mod index;
 pub(crate) mod list;
 mod names;
+pub(crate) mod removal;
 pub(crate) mod sysinit;
 
 pub use destroy::{vnet_alloc, vnet_destroy};
 pub use group_verbs::{if_addgroup, if_delgroup, if_getgroup, if_getgroupmembers};
 pub use index::{ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen};
 pub use list::{if_foreach, ifunit, ifunit_ref};
+pub use removal::vnet_destroy_deferred;
 pub use sysinit::{Subsystem, SysInit, VnetInit, VnetUninit, vnet_deregister_sysuninit, vnet_register_sysinit};
 
 use names::NameTable;
@@ -66,6 +68,8 @@ pub struct Vnet<P: Platform> {
     destroyed: AtomicBool,
     /// How often a linking that promised a unique name made a second one of it (see `names`).
     pub(crate) name_clashes: AtomicUsize,
+    /// On the queue of vnets to be removed.
+    pub(crate) removal: Link<Self, P>,
 }
 
 impl<P: Platform> Vnet<P> {
@@ -86,6 +90,7 @@ impl<P: Platform> Vnet<P> {
             state: AtomicU32::new(0),
             destroyed: AtomicBool::new(false),
             name_clashes: AtomicUsize::new(0),
+            removal: Link::new(domain),
         }
     }
 

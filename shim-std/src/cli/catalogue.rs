@@ -17,6 +17,7 @@ const HAZARDS: &[(&str, &str)] = scenarios!("hazards":
     "index-realloc-on-move", "dying-found-by-index", "free-without-grace", "bpf-detach-unlocked", "bpf-null-window",
     "bpf-follows-move", "linkstate-after-detach", "lladdr-after-detach", "clone-create-window",
     "sysuninit-lock-order", "group-race-on-move", "linkdown-uaf-epair",
+    "destroy-waits-with-lock", "teardown-on-own-queue",
 );
 
 const DEMO: &[(&str, &str)] = scenarios!("demo": "seed1-driver-detach", "seed1-epair-jail");

@@ -9,11 +9,13 @@ use super::host::Host;
 use super::world::{Attached, Outcome, World};
 use super::{Failure, device, show};
 
-/// Takes down what a scenario has left, as a shutting down system does: listeners, clones, drivers, jails.
+/// Takes down what a scenario has left, as a shutting down system does: open files, clones, drivers, jails.
 pub(crate) fn take_down<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     world.host().taking_down();
     let listeners = core::mem::take(&mut world.tables.lock().listeners);
     drop(listeners);
+    let tuns = core::mem::take(&mut world.tables.lock().tuns);
+    tuns.into_iter().for_each(|(_, tun)| tun.close(td));
     let vnets: Vec<_> = world.tables.lock().jails.iter().filter_map(|jail| jail.vnet.clone()).collect();
     for vnet in vnets.into_iter().chain([world.kernel.vnet0()]) {
         let _cur = td.curvnet_set(Some(vnet));

@@ -1,7 +1,7 @@
 //! Jails: vnets by name.
 
 use ifnet::platform::Mutex as _;
-use ifnet::{Errno, VnetRef, if_vmove_loan, vnet_alloc, vnet_destroy};
+use ifnet::{Errno, Thread, VnetRef, if_vmove_loan, vnet_alloc, vnet_destroy, vnet_destroy_deferred};
 
 use super::host::Host;
 use super::interp::Interp;
@@ -62,6 +62,19 @@ impl<H: Host> Interp<'_, '_, H> {
 
     /// `jail -r`: takes the name away, then the jails that were made in it, then the vnet.
     pub(crate) fn jail_remove(&mut self, name: &str) -> Result<(), Errno> {
+        self.jail_remove_with(name, vnet_destroy)
+    }
+
+    /// `jail -R`: the same, but the vnets are left to the deferred work.
+    pub(crate) fn jail_remove_later(&mut self, name: &str) -> Result<(), Errno> {
+        self.jail_remove_with(name, vnet_destroy_deferred)
+    }
+
+    fn jail_remove_with(
+        &mut self,
+        name: &str,
+        destroy: fn(&Thread<'_, H>, &VnetRef<H>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
         let vnet = {
             let mut tables = self.world.tables.lock();
             let known = |jail: &Jail<H>| jail.name == name && jail.vnet.is_some();
@@ -76,12 +89,12 @@ impl<H: Host> Interp<'_, '_, H> {
                 child.map(|jail| jail.name.clone())
             };
             let Some(child) = child else { break };
-            match self.jail_remove(&child) {
+            match self.jail_remove_with(&child, destroy) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        vnet_destroy(self.td, &vnet)
+        destroy(self.td, &vnet)
     }
 
     pub(crate) fn jls(&mut self) {

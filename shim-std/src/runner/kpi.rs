@@ -6,11 +6,11 @@
 
 use ifnet::platform::Mutex as _;
 use ifnet::{
-    Errno, IfFlags, IfType, IfnetRef, Ifp, LinkState, NetEpoch, SockAddr, bpfattach, bpfdetach, ether_ifattach,
-    ether_ifdetach, if_addgroup, if_addmulti, if_allmulti, if_alloc, if_attach, if_delgroup, if_delmulti, if_detach,
-    if_down, if_free, if_initname, if_input, if_link_state_change, if_lladdr, if_ref, if_rename, if_transmit,
-    if_try_ref, if_up, if_vmove_to, ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen, ifpromisc, ifunit, ifunit_ref,
-    ip6_input,
+    Errno, IfFlags, IfType, IfnetRef, Ifp, LinkState, NetEpoch, SockAddr, TunHandle, bpfattach, bpfdetach,
+    ether_ifattach, ether_ifdetach, if_addgroup, if_addmulti, if_allmulti, if_alloc, if_attach, if_delgroup,
+    if_delmulti, if_detach, if_down, if_free, if_initname, if_input, if_link_state_change, if_lladdr, if_ref,
+    if_rename, if_transmit, if_try_ref, if_up, if_vmove_to, ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen,
+    ifpromisc, ifunit, ifunit_ref, ip6_input, tun_open,
 };
 
 use super::device::{lladdr, split_name};
@@ -107,6 +107,14 @@ impl<H: Host> Interp<'_, '_, H> {
                 self.print(&address.to_string());
                 Ok(())
             }
+            KpiCall::TunOpen { name } => self.tun_open(name),
+            KpiCall::TunClose { name } => {
+                self.take_tun(&name)?.close(td);
+                Ok(())
+            }
+            KpiCall::TunTransient { name } => self.with_tun(name, |tun| tun.set_transient(true)),
+            KpiCall::TunRead { name } => self.with_tun(name, |tun| tun.read(td).map(drop)),
+            KpiCall::TunWrite { name } => self.with_tun(name, |tun| tun.write(td, vec![0; 64])),
             KpiCall::EpochWait {} => {
                 td.net_epoch_wait();
                 Ok(())
@@ -246,6 +254,27 @@ impl<H: Host> Interp<'_, '_, H> {
     fn bpfdetach(&self, label: &str) -> Result<(), Errno> {
         bpfdetach(self.td, &self.held(label)?.ifp);
         Ok(())
+    }
+
+    fn tun_open(&self, name: String) -> Result<(), Errno> {
+        let tun = tun_open(self.td, &name)?;
+        self.world.tables.lock().tuns.push((name, tun));
+        Ok(())
+    }
+
+    /// Takes out what was opened first under this name.
+    fn take_tun(&self, name: &str) -> Result<TunHandle<H>, Errno> {
+        let mut tables = self.world.tables.lock();
+        let at = tables.tuns.iter().position(|(opened, _)| opened == name).ok_or(Errno::ENXIO)?;
+        Ok(tables.tuns.remove(at).1)
+    }
+
+    /// Uses an open device, which no other thread can meanwhile.
+    fn with_tun<R>(&self, name: String, call: impl FnOnce(&TunHandle<H>) -> Result<R, Errno>) -> Result<R, Errno> {
+        let tun = self.take_tun(&name)?;
+        let result = call(&tun);
+        self.world.tables.lock().tuns.push((name, tun));
+        result
     }
 
     /// `if_vmove` unlinks from the current vnet: what is not there cannot be moved.

@@ -18,7 +18,8 @@ impl<H: Host> Interp<'_, '_, H> {
         let status = match cmd {
             Cmd::Ifconfig(call) => self.ifconfig(call),
             Cmd::JailCreate(jail) => return self.jail_create(jail, span),
-            Cmd::JailRemove { jail } => self.jail_remove(&jail).map_err(Fail::from),
+            Cmd::JailRemove { jail, later: false } => self.jail_remove(&jail).map_err(Fail::from),
+            Cmd::JailRemove { jail, later: true } => self.jail_remove_later(&jail).map_err(Fail::from),
             Cmd::Jls => {
                 self.jls();
                 Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ifnet::platform::Mutex;
-use ifnet::{BpfListener, Errno, IfnetOwner, IfnetRef, Ifp, Kernel, Thread, VnetRef, invariants};
+use ifnet::{BpfListener, Errno, IfnetOwner, IfnetRef, Ifp, Kernel, Thread, TunHandle, VnetRef, invariants};
 
 use super::host::Host;
 use super::interp::Stop;
@@ -55,6 +55,8 @@ pub(crate) struct Tables<H: Host> {
     /// Hardware by name; `None` while it comes or goes.
     pub(crate) devices: BTreeMap<String, Option<IfnetOwner<H>>>,
     pub(crate) listeners: Vec<BpfListener<H>>,
+    /// Open devices by the name under which they were opened. A thread that uses one has taken it out.
+    pub(crate) tuns: Vec<(String, TunHandle<H>)>,
 }
 
 /// One booted kernel and what a scenario has made in it.
@@ -78,8 +80,13 @@ pub(crate) struct Outcome {
 
 impl<H: Host> World<H> {
     pub(crate) fn new(kernel: Kernel<H>) -> Self {
-        let tables =
-            Tables { jails: Vec::new(), handles: BTreeMap::new(), devices: BTreeMap::new(), listeners: Vec::new() };
+        let tables = Tables {
+            jails: Vec::new(),
+            handles: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            listeners: Vec::new(),
+            tuns: Vec::new(),
+        };
         Self {
             kernel,
             tables: H::Mutex::new(tables),

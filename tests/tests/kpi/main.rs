@@ -10,4 +10,5 @@ mod index;
 mod names;
 mod oom;
 mod teardown;
+mod tun;
 mod vnets;

@@ -1,4 +1,4 @@
-//! `jail -c` and `jail -r`: vnets by the name of their jail.
+//! `jail -c`, `jail -r` and `jail -R`: vnets by the name of their jail.
 
 use super::super::diag::quote;
 use super::args::{Arg, Args};
@@ -24,8 +24,11 @@ pub(super) fn decode(args: &mut Args<'_>) -> Result<Cmd, CmdError> {
     let verb = args.need("`-c` or `-r`")?;
     match verb.text.as_str() {
         "-c" => create(args).map(Cmd::JailCreate),
-        "-r" | "-R" => Ok(Cmd::JailRemove { jail: args.value(verb, "a jail")?.text.clone() }),
-        _ => Err(verb.unknown("option of `jail`", &["-c", "-r"])),
+        "-r" | "-R" => {
+            let jail = args.value(verb, "a jail")?.text.clone();
+            Ok(Cmd::JailRemove { jail, later: verb.text == "-R" })
+        }
+        _ => Err(verb.unknown("option of `jail`", &["-c", "-r", "-R"])),
     }
 }
 

@@ -78,6 +78,11 @@ calls! {
     IfInput { handle: Handle = handle } "if_input" "brings a packet in.";
     Ip6Input { index: u32 = number } "ip6_input" "handles a packet that was queued with this interface index; prints how many there were.";
     Lladdr { handle: Handle = handle } "lladdr" "reads the link-level address as a dump does.";
+    TunOpen { name: String = name } "tun_open" "opens the device of a tun, tap or vmnet.";
+    TunClose { name: String = name } "tun_close" "closes the device that was opened under this name.";
+    TunTransient { name: String = name } "tun_transient" "has the close destroy the interface.";
+    TunRead { name: String = name } "tun_read" "reads a packet from the device; sleeps for one.";
+    TunWrite { name: String = name } "tun_write" "writes a packet to the device.";
     EpochWait {} "epoch_wait" "waits for a grace period of the net epoch.";
     EpochDrainCallbacks {} "epoch_drain_callbacks" "waits until the callbacks queued so far have run.";
     RunTasks {} "run_tasks" "runs the queued tasks.";

@@ -34,10 +34,13 @@ pub enum Cmd {
     Ifconfig(Ifconfig),
     /// `jail -c …`
     JailCreate(JailCreate),
-    /// `jail -r J`
+    /// `jail -r J`, `jail -R J`
     JailRemove {
         /// The jail's name.
         jail: String,
+        /// `-R`: only its name goes at once; its vnet is destroyed by who does the deferred work, as when the last
+        /// process of a jail ends.
+        later: bool,
     },
     /// `jls`: prints the names of the jails.
     Jls,
