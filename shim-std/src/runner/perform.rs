@@ -9,7 +9,7 @@ use ifnet::{Errno, Thread, bpf_open, drivers, if_transmit, ifunit};
 use super::host::Host;
 use super::interp::{Interp, Stop};
 use super::{Done, Fail, Status};
-use crate::scenario::command::{Arg, Cmd, Devctl, Ip, Test};
+use crate::scenario::command::{Arg, Cmd, Devctl, Test};
 use crate::scenario::{Span, parse_sh};
 
 impl<H: Host> Interp<'_, '_, H> {
@@ -32,6 +32,7 @@ impl<H: Host> Interp<'_, '_, H> {
             Cmd::Ping { interface } => ping(self.td, &interface).map_err(Fail::from),
             Cmd::Kpi(kpi) => self.kpi(kpi).map_err(Fail::from),
             Cmd::Show(show) => self.show(show).map_err(Fail::from),
+            Cmd::Order(events) => self.world.host().observer().in_order(&events).map_err(Fail::because),
             Cmd::Sequence(text) => self.say(&format!("## {text}")),
             Cmd::Step(text) => self.say(&format!("  - {text}")),
             Cmd::Result(text) => self.say(&format!("    => {text}")),
@@ -97,20 +98,6 @@ impl<H: Host> Interp<'_, '_, H> {
 
     fn kldunload(&mut self, module: &str) -> Result<(), Errno> {
         self.world.kernel.deregister_cloner(self.td, kind(module))
-    }
-
-    /// The Linux dialect, as far as the built-in drivers go: namespaces are jails.
-    fn ip(&mut self, ip: Ip, span: Span) -> Done {
-        match ip {
-            Ip::NetnsAdd(name) => Ok(self.jail_make(&name).map(drop).map_err(Fail::from)),
-            Ip::NetnsDel(name) => Ok(self.jail_remove(&name).map_err(Fail::from)),
-            Ip::NetnsList => {
-                self.jls();
-                Ok(Ok(()))
-            }
-            Ip::NetnsExec { netns, rest } => self.jexec(&netns, &rest, span),
-            Ip::Link { .. } => Ok(Err(Errno::EOPNOTSUPP.into())),
-        }
     }
 }
 

@@ -72,8 +72,10 @@ pub enum Cmd {
     },
     /// `kpi FUNC ARGS`: a driver-side function.
     Kpi(Kpi),
-    /// `show v1`, `show if_index`
+    /// `show v1`, `show if_index`, `show monitor NS`
     Show(Show),
+    /// `order 'A' 'B' …`: each event was seen exactly once, and in this order.
+    Order(Vec<String>),
     /// `sequence TEXT`: prints `## TEXT`.
     Sequence(String),
     /// `step TEXT`: prints `  - TEXT`.
@@ -127,6 +129,7 @@ pub const COMMANDS: &[&str] = &[
     "ping",
     "kpi",
     "show",
+    "order",
     "sequence",
     "step",
     "result",
@@ -169,6 +172,7 @@ pub fn decode(argv: &[Arg]) -> Result<Cmd, CmdError> {
         "errno" => Cmd::Errno { rest: args.command()? },
         "sh" => shell::sh(&mut args)?,
         "show" => Cmd::Show(shell::show(&mut args)?),
+        "order" => Cmd::Order(args.command()?.into_iter().map(|arg| arg.text).collect()),
         "sequence" => Cmd::Sequence(args.line()),
         "step" => Cmd::Step(args.line()),
         "result" => Cmd::Result(args.line()),
