@@ -4,7 +4,7 @@ use core::mem;
 use std::sync::Arc;
 
 use ifnet::platform::Mutex as _;
-use ifnet::{Errno, Thread, bpf_open, drivers, if_transmit, ifunit};
+use ifnet::{Errno, Thread, bpf_open, drivers, if_transmit, ifunit, vnet_lock};
 
 use super::host::Host;
 use super::interp::{Interp, Stop};
@@ -33,6 +33,10 @@ impl<H: Host> Interp<'_, '_, H> {
             Cmd::Kpi(kpi) => self.kpi(kpi).map_err(Fail::from),
             Cmd::Show(show) => self.show(show).map_err(Fail::from),
             Cmd::Order(events) => self.world.host().observer().in_order(&events).map_err(Fail::because),
+            Cmd::Settle => {
+                self.settle();
+                Ok(())
+            }
             Cmd::Sequence(text) => self.say(&format!("## {text}")),
             Cmd::Step(text) => self.say(&format!("  - {text}")),
             Cmd::Result(text) => self.say(&format!("    => {text}")),
@@ -50,6 +54,14 @@ impl<H: Host> Interp<'_, '_, H> {
             Cmd::Ip(ip) => return self.ip(ip, span),
         };
         Ok(status)
+    }
+
+    /// Whoever works in a vnet now has ended when its locks can be had; what is queued then is done here.
+    fn settle(&self) {
+        drop(vnet_lock(self.td, &self.td.curvnet()));
+        while self.world.kernel.run_deferred(self.td) {}
+        self.td.net_epoch_drain_callbacks();
+        while self.world.kernel.run_deferred(self.td) {}
     }
 
     fn say(&mut self, line: &str) -> Status {

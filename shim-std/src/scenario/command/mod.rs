@@ -76,6 +76,8 @@ pub enum Cmd {
     Show(Show),
     /// `order 'A' 'B' …`: each event was seen exactly once, and in this order.
     Order(Vec<String>),
+    /// `settle`: waits until everything that was queued or deferred is done.
+    Settle,
     /// `sequence TEXT`: prints `## TEXT`.
     Sequence(String),
     /// `step TEXT`: prints `  - TEXT`.
@@ -130,6 +132,7 @@ pub const COMMANDS: &[&str] = &[
     "kpi",
     "show",
     "order",
+    "settle",
     "sequence",
     "step",
     "result",
@@ -173,6 +176,7 @@ pub fn decode(argv: &[Arg]) -> Result<Cmd, CmdError> {
         "sh" => shell::sh(&mut args)?,
         "show" => Cmd::Show(shell::show(&mut args)?),
         "order" => Cmd::Order(args.command()?.into_iter().map(|arg| arg.text).collect()),
+        "settle" => Cmd::Settle,
         "sequence" => Cmd::Sequence(args.line()),
         "step" => Cmd::Step(args.line()),
         "result" => Cmd::Result(args.line()),
