@@ -88,15 +88,6 @@ pub enum Record<'a> {
         /// Further data; `-` if there are none.
         data: &'a str,
     },
-    /// A driver of stacked or paired interfaces has entered a function of its own.
-    Call {
-        /// The function: `veth_dellink`, `ipvlan_uninit`, `free_netdev`.
-        function: &'a str,
-        /// The interface.
-        ifp: IfView<'a>,
-        /// Number of `curvnet`.
-        cur: u32,
-    },
     /// A line of the kernel's message buffer.
     Log {
         /// The line, without its end.
@@ -122,7 +113,6 @@ impl fmt::Display for Record<'_> {
                 write!(f, "rtsock RTM_IFINFO idx={index} flags={flags:#x} cur=v{cur}")
             }
             Self::Devctl { system, subsystem, kind, data } => write!(f, "devctl {system} {subsystem} {kind} {data}"),
-            Self::Call { function, ifp, cur: _ } => write!(f, "CALL {function} {} in=v{}", ifp.name, ifp.vnet),
             Self::Log { message } => f.write_str(message),
         }
     }
