@@ -118,6 +118,18 @@ hazards! {
         "Joining a group uses the current vnet's table while the interface is moving.", Open;
     LINKDOWN_UAF_EPAIR, LinkdownUafEpair, "linkdown-uaf-epair", "D20868, B2",
         "Destroying an epair clears the other end's softc while a move flushes that end's queue.", Fixed;
+    UPPER_DELETED_TWICE, UpperDeletedTwice, "upper-deleted-twice", "seed 2 (dying), linux-netns 3.5",
+        "An upper that its lower's departure has queued is deleted again by its owner.", Fixed;
+    UPPER_FREED_BEFORE_LOWER_REF, UpperFreedBeforeLowerRef, "upper-freed-before-lower-ref", "seed 2, Linux 3.6",
+        "The port of a lower interface keeps no reference on it, so that it is freed before its uppers are gone.", Fixed;
+    UNREGISTER_UNDER_PORT_LOCK, UnregisterUnderPortLock, "unregister-under-port-lock", "a8455260b2e9, Linux B22",
+        "The departure handler unregisters the uppers while it holds the port's lock.", Fixed;
+    WAIT_ON_OWN_EXECUTOR, WaitOnOwnExecutor, "wait-on-own-executor", "linux-netns 1.5",
+        "The work of a vnet waits for references that only a work queued behind it can drop.", Open;
+    QUEUED_THEN_MOVED, QueuedThenMoved, "queued-then-moved", "linux-netns 1.3",
+        "An interface that is queued in one vnet moves to another, and its place in the queue stays behind.", Fixed;
+    VNET_READ_THEN_LOCK, VnetReadThenLock, "vnet-read-then-lock", "65161fb544aa, Linux B12",
+        "The vnet of an interface is read, then locked, and not read again.", Fixed;
 }
 
 impl Hazard {

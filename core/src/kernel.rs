@@ -4,6 +4,7 @@ use crate::clone::CloneType;
 use crate::epoch::{Domain, DomainRef};
 use crate::event::EventHandlers;
 use crate::hazard::HazardSet;
+use crate::lifecycle::unregister::{Unregistering, run_todo, run_works};
 use crate::mem::{IdSpace, NoMem, Shared, TryVec};
 use crate::platform::{Mutex, Platform, ThreadId};
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -82,6 +83,7 @@ pub struct Kernel<P: Platform> {
     pub(crate) sysinits: P::Mutex<TryVec<SysInit<P>, P::Allocator>>,
     pub(crate) vnets: P::Mutex<Vnets<P>>,
     pub(crate) taskq: TaskQueue<P>,
+    pub(crate) unregistering: Unregistering<P>,
     pub(crate) vnet0: VnetRef<P>,
     pub(crate) domain: DomainRef<P>,
 }
@@ -140,6 +142,7 @@ impl<P: Platform> Kernel<P> {
             sysinits: P::Mutex::new(TryVec::new(allocator)),
             vnets: P::Mutex::new(vnets),
             taskq: TaskQueue::new(domain, config.tasks),
+            unregistering: Unregistering::new(domain),
             vnet0,
             domain: domain.clone(),
             config,
@@ -208,10 +211,17 @@ impl<P: Platform> Kernel<P> {
         self.config.hazards
     }
 
-    /// Does deferred work: queued tasks, and epoch callbacks that are ripe. Never waits. `true` if anything was done.
+    /// Does deferred work: queued tasks, what is queued for unregistration in the vnets, and epoch callbacks that are
+    /// ripe. `true` if anything was done.
+    ///
+    /// Unregistering waits for the detach lock and for readers; for references it never waits. The rest waits for
+    /// nothing.
     pub fn run_deferred(&self, td: &Thread<'_, P>) -> bool {
         let ran = self.taskq.run(td);
-        self.domain.poll() || ran
+        let worked = run_works(td);
+        let polled = self.domain.poll();
+        run_todo(td);
+        ran || worked || polled
     }
 
     /// Grace periods waited for since boot.

@@ -61,15 +61,16 @@ pub use bpf::{BpfListener, bpf_open, bpfattach, bpfdetach};
 pub use clone::{CloneParams, Peer, if_clone_create, if_clone_create_kind, if_clone_destroy};
 pub use errno::Errno;
 pub use ifnet::{
-    IfCounter, IfFlags, IfName, IfOps, IfPtr, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, SockAddr,
-    if_ref, if_try_ref,
+    IfCounter, IfFlags, IfName, IfOps, IfPtr, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, RxHandler,
+    SockAddr, if_ref, if_try_ref,
 };
 pub use kernel::{Config, Kernel};
 pub use lifecycle::{
-    ether_ifattach, ether_ifdetach, if_addaddr, if_addmulti, if_allmulti, if_alloc, if_attach, if_deladdr, if_delmulti,
-    if_detach, if_down, if_free, if_initname, if_input, if_link_state_change, if_lladdr, if_rename, if_setdescription,
-    if_setflags, if_setlladdr, if_setmtu, if_transmit, if_up, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifpromisc,
-    ip6_input,
+    UnregisterList, VnetGuard, ether_ifattach, ether_ifdetach, for_each_lower, for_each_upper, if_addaddr, if_addmulti,
+    if_allmulti, if_alloc, if_attach, if_deladdr, if_delmulti, if_detach, if_down, if_free, if_initname, if_input,
+    if_link_state_change, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_transmit,
+    if_unregister, if_up, if_upper_link, if_upper_unlink, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifpromisc,
+    ip6_input, unregister_many, unregister_queue, vnet_lock,
 };
 pub use platform::Platform;
 pub use taskq::TaskMode;

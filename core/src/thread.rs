@@ -3,7 +3,7 @@
 //! FreeBSD keeps `curthread` and `curvnet` in a CPU register. A library without thread-locals passes them: every call
 //! takes a [`Thread`], which knows the kernel, the current vnet, the epoch record and, for the witness, the locks held.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::ops::Deref;
 
 use crate::Kernel;
@@ -21,11 +21,13 @@ pub struct Thread<'k, P: Platform> {
     td: Td<'k, P>,
     reader: Reader<P>,
     curvnet: RefCell<Option<VnetRef<P>>>,
+    /// What the thread unregisters now, it will wait for.
+    awaits: Cell<bool>,
 }
 
 impl<'k, P: Platform> Thread<'k, P> {
     pub(crate) fn new(kernel: &'k Kernel<P>, td: Td<'k, P>, reader: Reader<P>, vnet: Option<VnetRef<P>>) -> Self {
-        Self { kernel, td, reader, curvnet: RefCell::new(vnet) }
+        Self { kernel, td, reader, curvnet: RefCell::new(vnet), awaits: Cell::new(false) }
     }
 
     /// The kernel that this thread runs in.
@@ -89,6 +91,16 @@ impl<'k, P: Platform> Thread<'k, P> {
         self.td.assert_can_sleep(what);
     }
 
+    /// The thread will wait for the end of everything that it unregisters until the guard is dropped.
+    pub(crate) fn await_unregistered(&self) -> Awaits<'_> {
+        self.awaits.set(true);
+        Awaits(&self.awaits)
+    }
+
+    pub(crate) fn awaits_unregistered(&self) -> bool {
+        self.awaits.get()
+    }
+
     /// A handle from a published slot.
     pub(crate) fn read<T: Send + Sync>(&self, slot: &Published<T, P>) -> Option<Shared<T, P>> {
         slot.share(&self.reader.enter())
@@ -125,6 +137,15 @@ impl<'k, P: Platform> Deref for Thread<'k, P> {
     type Target = Td<'k, P>;
     fn deref(&self) -> &Td<'k, P> {
         &self.td
+    }
+}
+
+/// While it lives, the thread notes what it unregisters.
+pub(crate) struct Awaits<'t>(&'t Cell<bool>);
+
+impl Drop for Awaits<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

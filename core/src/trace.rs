@@ -88,6 +88,16 @@ pub enum Record<'a> {
         /// Further data; `-` if there are none.
         data: &'a str,
     },
+    /// A function of a driver was called for an interface: `veth_dellink`, `ipvlan_uninit`, `free_netdev`. Of stacked
+    /// and paired drivers only.
+    Call {
+        /// Its name.
+        function: &'a str,
+        /// The interface.
+        ifp: IfView<'a>,
+        /// Number of `curvnet`.
+        cur: u32,
+    },
     /// A line of the kernel's message buffer.
     Log {
         /// The line, without its end.
@@ -113,6 +123,7 @@ impl fmt::Display for Record<'_> {
                 write!(f, "rtsock RTM_IFINFO idx={index} flags={flags:#x} cur=v{cur}")
             }
             Self::Devctl { system, subsystem, kind, data } => write!(f, "devctl {system} {subsystem} {kind} {data}"),
+            Self::Call { function, ifp, cur: _ } => write!(f, "CALL {function} {} in=v{}", ifp.name, ifp.vnet),
             Self::Log { message } => f.write_str(message),
         }
     }

@@ -4,10 +4,11 @@ use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::group::Membership;
 use crate::ifnet::{IfName, Ifp};
+use crate::lifecycle::vnet_lock;
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
-use crate::vnet::ifunit;
+use crate::vnet::{VnetRef, ifunit};
 
 use super::{CloneFlags, CloneParams, CloneRequest, Cloner, if_clone_addif};
 
@@ -53,7 +54,7 @@ pub fn if_clone_create<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<If
 /// makes the names of its interfaces (`epair`) take only names of that form.
 ///
 /// # Locks
-/// Takes the detach lock.
+/// Takes the detach lock and the vnet's.
 ///
 /// # Events
 /// As [`if_clone_create`].
@@ -70,8 +71,8 @@ pub fn if_clone_create_kind<P: Platform>(
 ) -> Result<IfName, Errno> {
     td.assert_can_sleep("if_clone_create_kind");
     let name = name.map(valid_name).transpose()?;
-    let _detach = td.kernel().detach_sx.xlock(td);
     let vnet = td.curvnet();
+    let _work = vnet_lock(td, &vnet);
     if vnet.is_shutdown() {
         return Err(Errno::EBUSY);
     }
@@ -99,25 +100,77 @@ fn valid_name(name: &str) -> Result<IfName, Errno> {
     Ok(IfName::new(name)?)
 }
 
-/// Makes an interface of a name that the user chose. It takes the unit that the name names, unless another interface
-/// has that one, from a time when it had that name.
+/// Makes an interface of a name that the user chose.
 fn create_free<P: Platform>(
     td: &Thread<'_, P>,
     cloner: &Shared<Cloner<P>, P>,
     name: &IfName,
     params: &CloneParams<P>,
 ) -> Result<Ifp<P>, Errno> {
-    let digits = name.strip_prefix(&*cloner.name).filter(|digits| !digits.is_empty());
-    let unit = digits.and_then(|digits| parse_unit(digits).ok().flatten());
-    let unit = match unit.map(|unit| cloner.alloc_unit(Some(unit))) {
-        Some(Err(Errno::ENOMEM)) => return Err(Errno::ENOMEM),
-        taken => taken.and_then(Result::ok),
+    let vnet = td.curvnet();
+    let (name, unit) = reserve_name(td, &vnet, cloner, Some(name))?;
+    let created = create_named(td, cloner, &name, unit, params);
+    release_name(td, &vnet, cloner, &name, unit.filter(|_| created.is_err()));
+    created
+}
+
+/// Reserves a name in a vnet for an interface of a kind whose framework gives out the units. A name that was asked for
+/// takes the unit that it says, unless another interface has that one, from a time when it had that name. Without one,
+/// the lowest unit whose name is free.
+///
+/// # Errors
+/// `EEXIST` if the name is taken, `ENOSPC` if no unit is free, `ENAMETOOLONG`, `ENOMEM`.
+pub(crate) fn reserve_name<P: Platform>(
+    td: &Thread<'_, P>,
+    vnet: &VnetRef<P>,
+    cloner: &Cloner<P>,
+    wanted: Option<&IfName>,
+) -> Result<(IfName, Option<u32>), Errno> {
+    let reserve = |name: &IfName| match vnet.names.lock().reserve(name, td.id()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Errno::EEXIST),
+        Err(error) => Err(error.into()),
     };
-    let created = create_reserved(td, cloner, name, unit, params);
-    if let (Err(_), Some(unit)) = (&created, unit) {
+    if let Some(name) = wanted {
+        reserve(name)?;
+        let digits = name.strip_prefix(&*cloner.name).filter(|digits| !digits.is_empty());
+        let unit = digits.and_then(|digits| parse_unit(digits).ok().flatten());
+        return match unit.map(|unit| cloner.alloc_unit(Some(unit))) {
+            Some(Err(Errno::ENOMEM)) => {
+                release_name(td, vnet, cloner, name, None);
+                Err(Errno::ENOMEM)
+            }
+            taken => Ok((name.clone(), taken.and_then(Result::ok))),
+        };
+    }
+    let lowest = cloner.alloc_unit(None)?;
+    cloner.free_unit(lowest);
+    for unit in lowest..=cloner.ty.maxunit {
+        let taken = cloner.alloc_unit(Some(unit)).and_then(|unit| {
+            let name = IfName::numbered(&cloner.name, unit, "").map_err(Errno::from);
+            let reserved = name.and_then(|name| reserve(&name).map(|()| name));
+            reserved.inspect_err(|_| cloner.free_unit(unit))
+        });
+        match taken {
+            Err(Errno::EEXIST) => {}
+            taken => return taken.map(|name| (name, Some(unit))),
+        }
+    }
+    Err(Errno::ENOSPC)
+}
+
+/// Gives a reservation back, unless it has turned live, and the unit, if there is one to give.
+pub(crate) fn release_name<P: Platform>(
+    td: &Thread<'_, P>,
+    vnet: &VnetRef<P>,
+    cloner: &Cloner<P>,
+    name: &IfName,
+    unit: Option<u32>,
+) {
+    vnet.names.lock().unreserve(name, td.id());
+    if let Some(unit) = unit {
         cloner.free_unit(unit);
     }
-    created
 }
 
 /// `ifc_name2unit`: the unit behind the name of the kind; `None` without digits.

@@ -3,11 +3,12 @@
 use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::Ifp;
+use crate::lifecycle::unregister::flush;
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::sync::SxAssert;
 use crate::thread::Thread;
-use crate::vnet::{group_verbs, ifunit_ref};
+use crate::vnet::{VnetRef, group_verbs, ifunit_ref};
 
 use super::{CloneFlags, Cloner, if_clone_restoregroup, list};
 
@@ -56,6 +57,11 @@ pub(crate) fn destroy_with_flags<P: Platform>(
         td.kernel().detach_sx.assert_held(td, SxAssert::XLOCKED);
     }
     let vnet = ifp.if_vnet(td);
+    if ifp.is_queued() && !td.hazard(Hazard::UpperDeletedTwice) {
+        // `dying`: its driver has given it up. Whoever comes second does the pending work, and that is success.
+        flush(td, &vnet);
+        return Ok(());
+    }
     let _cur = td.curvnet_set(Some(vnet.clone()));
     if !cloner.interfaces.remove(ifp) {
         return Err(Errno::ENXIO);
@@ -75,4 +81,20 @@ pub(crate) fn destroy_with_flags<P: Platform>(
         cloner.free_unit(unit);
     }
     Ok(())
+}
+
+/// Takes an interface away from its cloner that is unregistered by somebody else than [`destroy_with_flags`], with its
+/// group and its unit. Under the detach lock.
+pub(crate) fn forget_cloned<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
+    let Some(cloner) = ({ ifp.cloner.lock().clone() }) else { return };
+    if !cloner.interfaces.remove(ifp) {
+        return;
+    }
+    if let Some(membership) = group_verbs::leave(td, vnet, ifp, cloner.name()) {
+        let none = ifp.spares.lock().cloner.replace(membership);
+        drop(none);
+    }
+    if let (true, Some(unit)) = (cloner.ty.flags.contains(CloneFlags::AUTOUNIT), ifp.dunit()) {
+        cloner.free_unit(unit);
+    }
 }

@@ -27,7 +27,8 @@ pub use create::{if_clone_create, if_clone_create_kind};
 pub use destroy::{if_clone_destroy, if_clone_destroyif};
 pub use params::{CloneParams, Peer, StackFlags, StackMode};
 
-pub(crate) use destroy::destroy_with_flags;
+pub(crate) use create::{release_name, reserve_name};
+pub(crate) use destroy::{destroy_with_flags, forget_cloned};
 
 /// The list of a vnet's cloners: `V_if_cloners`.
 pub(crate) enum ByVnet {}

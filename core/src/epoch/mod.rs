@@ -247,8 +247,13 @@ impl<P: Platform> Domain<P> {
         self.platform.work_queued();
     }
 
+    /// Lets every sleeper of this domain look again: an object that somebody may wait for has changed.
+    pub(crate) fn wake_sleepers(&self) {
+        self.platform.wakeup(self.channel());
+    }
+
     /// What sleepers of this domain sleep on.
-    pub(super) fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         Channel::of(&self.limbo)
     }
 

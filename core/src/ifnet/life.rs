@@ -16,12 +16,14 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct Life {
     refs: Refcount,
     freed: AtomicBool,
+    /// The last reference is gone, and what frees the object is queued.
+    deferred: AtomicBool,
 }
 
 impl Life {
     /// An object that is born with one reference.
     pub(crate) fn new() -> Self {
-        Self { refs: Refcount::new(1), freed: AtomicBool::new(false) }
+        Self { refs: Refcount::new(1), freed: AtomicBool::new(false), deferred: AtomicBool::new(false) }
     }
 
     /// The number of references.
@@ -50,6 +52,16 @@ impl Life {
     /// Marks the object as freed. `false` if it already was: a double free.
     pub(crate) fn free(&self) -> bool {
         !self.freed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Notes that what frees the object is queued.
+    pub(crate) fn note_deferred(&self) {
+        self.deferred.store(true, Ordering::Release);
+    }
+
+    /// Whether the object is freed as soon as the callbacks run that are queued now.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.deferred.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_freed(&self) -> bool {

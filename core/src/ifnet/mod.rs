@@ -34,6 +34,7 @@ pub(crate) mod group;
 pub(crate) mod life;
 pub(crate) mod name;
 pub(crate) mod ops;
+pub(crate) mod stack;
 
 pub use addr::{IfAddr, IfaRef, SockAddr, parse_lladdr};
 pub use counters::IfCounter;
@@ -41,12 +42,14 @@ pub use flags::{ETHERMTU, IF_MAXMTU, IF_MINMTU, IfCaps, IfFlags, IfType, LOMTU, 
 pub use group::Group;
 pub use name::{IFNAMSIZ, IfName, NameError};
 pub use ops::{IfOps, Ioctl};
+pub use stack::{RxHandler, RxInput};
 
 use addr::IfMultiaddr;
 use afdata::AfData;
 use counters::Counters;
 use group::{ByIfnet, Membership, Spares};
 use life::Life;
+use stack::{Adjacency, ByLower, ByUpper, StackOps};
 
 /// The list of a vnet's interfaces: `V_ifnet`.
 pub(crate) enum ByVnet {}
@@ -54,6 +57,10 @@ pub(crate) enum ByVnet {}
 pub(crate) enum ByCloner {}
 /// The queue of interfaces with pending tasks.
 pub(crate) enum ByTaskq {}
+/// A vnet's queue of interfaces to unregister, or a caller's list of them.
+pub(crate) enum ByUnreg {}
+/// The list of interfaces that are unregistered and not yet freed.
+pub(crate) enum ByTodo {}
 
 /// A bare pointer to an interface: `struct ifnet *`. It keeps the memory, not the interface; see the [module](self).
 pub type Ifp<P> = Shared<Ifnet<P>, P>;
@@ -116,6 +123,16 @@ pub struct Ifnet<P: Platform> {
     in_vnet: Link<Self, P>,
     in_cloner: Link<Self, P>,
     in_taskq: Link<Self, P>,
+    /// What stands above it, written under the detach lock.
+    pub(crate) uppers: TailQ<Adjacency<P>, P, ByLower>,
+    /// What stands below it, written under the detach lock.
+    pub(crate) lowers: TailQ<Adjacency<P>, P, ByUpper>,
+    pub(crate) rx_handler: P::Mutex<Option<RxHandler<P>>>,
+    pub(crate) stack_ops: P::Mutex<Option<&'static StackOps<P>>>,
+    /// The thread that waits for the end of this unregistered interface; 0 if none does.
+    pub(crate) awaited_by: AtomicU32,
+    in_unreg: Link<Self, P>,
+    in_todo: Link<Self, P>,
 }
 
 /// `if_pcount` and `if_amcount`.
@@ -140,6 +157,18 @@ impl<P: Platform> Linked<P, ByCloner> for Ifnet<P> {
 impl<P: Platform> Linked<P, ByTaskq> for Ifnet<P> {
     fn link(&self) -> &Link<Self, P> {
         &self.in_taskq
+    }
+}
+
+impl<P: Platform> Linked<P, ByUnreg> for Ifnet<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_unreg
+    }
+}
+
+impl<P: Platform> Linked<P, ByTodo> for Ifnet<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_todo
     }
 }
 
@@ -185,6 +214,13 @@ impl<P: Platform> Ifnet<P> {
             in_vnet: Link::new(domain),
             in_cloner: Link::new(domain),
             in_taskq: Link::new(domain),
+            uppers: TailQ::new(domain),
+            lowers: TailQ::new(domain),
+            rx_handler: P::Mutex::new(None),
+            stack_ops: P::Mutex::new(None),
+            awaited_by: AtomicU32::new(0),
+            in_unreg: Link::new(domain),
+            in_todo: Link::new(domain),
             domain: domain.clone(),
         }
     }
@@ -372,6 +408,11 @@ impl<P: Platform> Ifnet<P> {
         self.life.refs()
     }
 
+    /// Whether somebody has queued it for unregistration.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.in_unreg.is_listed()
+    }
+
     /// Notes an arrival or a departure; whether they alternate.
     pub(crate) fn announce(&self, arrives: bool) -> bool {
         self.announced.swap(arrives, Ordering::AcqRel) != arrives
@@ -412,6 +453,9 @@ pub(crate) fn if_rele<P: Platform>(ifp: &Ifp<P>) {
     } else {
         ifp.clone().defer(if_free_deferred);
     }
+    // Whoever waits for the end of the interface can bring it about from here on.
+    ifp.life.note_deferred();
+    ifp.domain.wake_sleepers();
 }
 
 /// `if_free_deferred`: the epoch callback that ends the interface. What hangs off it is given back; the memory follows
@@ -428,6 +472,7 @@ fn if_free_deferred<P: Platform>(ifp: &Ifnet<P>) {
     ifp.multiaddrs.lock().clear();
     let cloner = ifp.cloner.lock().take();
     drop(cloner);
+    ifp.domain.wake_sleepers();
 }
 
 impl<P: Platform> Clone for IfnetRef<P> {

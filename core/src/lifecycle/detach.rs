@@ -58,13 +58,16 @@ pub(super) fn ignores_failure<P: Platform>(td: &Thread<'_, P>) -> bool {
 /// `if_detach_internal`: what detach and a move have in common. The interface is off its list already, the current vnet
 /// is the one that it was in, and the detach lock is held.
 pub(super) fn if_detach_internal<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmove: bool) {
-    let vnet = td.curvnet();
-    let shutdown = vnet.is_shutting_down();
-
     // Nobody who found it on the list is still in a section; and callbacks that touch it have run.
     td.net_epoch_wait();
     td.net_epoch_drain_callbacks();
+    take_down(td, ifp, vmove);
+}
 
+/// `if_detach_internal` after its grace period, which several interfaces may share.
+pub(super) fn take_down<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmove: bool) {
+    let vnet = td.curvnet();
+    let shutdown = vnet.is_shutting_down();
     if_delgroups(td, &vnet, ifp);
     td.kernel().taskq.drain(td, ifp);
     go_down(td, ifp);

@@ -6,6 +6,7 @@
 //! | [`if_attach`] | `ifnet_sx` for linking | – |
 //! | [`if_detach`] | the detach lock, over everything | fail: not being on the list is a panic |
 //! | [`if_vmove_loan`], [`if_vmove_reclaim`] | the detach lock, over everything | fail once something is visible |
+//! | [`if_unregister`], [`unregister_many`] | the detach lock, a vnet's | touch another vnet's interfaces |
 //! | [`if_rename`] | the name table's | – |
 //!
 //! # The detach lock
@@ -15,6 +16,7 @@
 //! 292993): the vnet pointer of an interface cannot change, and the interface cannot leave its list, while somebody who
 //! holds the lock looks at it.
 
+pub(crate) mod adjacency;
 pub(crate) mod alloc;
 mod attach;
 mod detach;
@@ -25,8 +27,10 @@ pub(crate) mod multi;
 mod purge;
 mod rename;
 mod transmit;
+pub(crate) mod unregister;
 pub(crate) mod vmove;
 
+pub use adjacency::{MAX_NEST_DEV, for_each_lower, for_each_upper, if_upper_link, if_upper_unlink};
 pub use alloc::{if_alloc, if_free, if_initname};
 pub use attach::if_attach;
 pub use detach::if_detach;
@@ -37,4 +41,5 @@ pub use multi::{if_addmulti, if_delmulti};
 pub use purge::{if_addaddr, if_deladdr, if_lladdr, if_setlladdr};
 pub use rename::{if_rename, if_setdescription};
 pub use transmit::{if_input, if_transmit, ip6_input};
+pub use unregister::{UnregisterList, VnetGuard, if_unregister, unregister_many, unregister_queue, vnet_lock};
 pub use vmove::{if_vmove_loan, if_vmove_reclaim, if_vmove_to};

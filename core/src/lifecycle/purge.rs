@@ -12,10 +12,10 @@ use crate::thread::Thread;
 /// `SIOCAIFADDR`: gives the interface a network address.
 ///
 /// # Locks
-/// The interface's address lock.
+/// The interface's address lock; before it, that of the port of an `ipvlan`.
 ///
 /// # Errors
-/// `EEXIST` if it has the address, `ENXIO` for an interface that is dying, `EINVAL` for a link-level address or a prefix
+/// `EADDRINUSE` if a sibling on the same port has the address, `EEXIST` if it has it itself, `ENXIO` for an interface that is dying, `EINVAL` for a link-level address or a prefix
 /// longer than the address, `ENOMEM`.
 pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr, prefix: u8) -> Result<(), Errno> {
     let longest = match addr {
@@ -26,17 +26,27 @@ pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr,
     if prefix > longest {
         return Err(Errno::EINVAL);
     }
-    let ifa = IfAddr::alloc(td.domain(), addr, prefix)?;
-    let mut addrs = ifp.addrs.lock();
-    // Tested under the lock that detach purges under: what is added is purged.
-    if ifp.is_dying() {
-        return Err(Errno::ENXIO);
+    let mut ifa = Some(IfAddr::alloc(td.domain(), addr, prefix)?);
+    let mut admit = || {
+        let mut addrs = ifp.addrs.lock();
+        // Tested under the lock that detach purges under: what is added is purged.
+        if ifp.is_dying() {
+            return Err(Errno::ENXIO);
+        }
+        if addrs.iter().any(|other| other.sockaddr() == addr) {
+            return Err(Errno::EEXIST);
+        }
+        addrs.try_reserve(1)?;
+        if let Some(ifa) = ifa.take() {
+            addrs.try_push(ifa)?;
+        }
+        Ok(())
+    };
+    let stack_ops = *ifp.stack_ops.lock();
+    match stack_ops.and_then(|ops| ops.address) {
+        Some(decide) => decide(td, ifp, &addr, &mut admit),
+        None => admit(),
     }
-    if addrs.iter().any(|other| other.sockaddr() == addr) {
-        return Err(Errno::EEXIST);
-    }
-    addrs.try_push(ifa)?;
-    Ok(())
 }
 
 /// `SIOCDIFADDR`: takes a network address away.

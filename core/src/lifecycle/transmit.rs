@@ -27,14 +27,17 @@ pub fn if_transmit<P: Platform>(
     sent
 }
 
-/// `if_input`: a packet came in through the interface.
+/// `if_input`: a packet came in through the interface. Whoever stands above it and has asked for its packets gets it.
 ///
 /// # Locks
 /// None; inside an epoch section.
 pub fn if_input<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer, _section: &Section<'_, P>) {
     bpf_mtap(td, ifp);
     ifp.count(IfCounter::Ipackets, 1);
-    (ifp.ops().input)(td, ifp, packet);
+    match ifp.rx_handler() {
+        Some(handler) => (handler.input)(td, ifp, &handler.data, packet),
+        None => (ifp.ops().input)(td, ifp, packet),
+    }
 }
 
 /// The part of `ip6_input` that matters here: a packet was queued with the index of its receiving interface, which is

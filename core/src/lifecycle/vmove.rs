@@ -19,6 +19,7 @@ use crate::vnet::{VnetRef, ifunit};
 
 use super::attach::attach_moved;
 use super::detach::if_detach_internal;
+use super::unregister::rehome;
 
 /// `if_vmove`: moves an interface that was unlinked with `vmove` from the current vnet to `new_vnet`, in whose table of
 /// names a place is held. Under the detach lock.
@@ -31,6 +32,7 @@ pub(crate) fn if_vmove<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, new_vnet: 
     if let Some(reassign) = ifp.ops().reassign {
         reassign(td, ifp, new_vnet);
     }
+    let old_vnet = td.curvnet();
     let _cur = td.curvnet_set(Some(new_vnet.clone()));
     if td.hazard(Hazard::IndexReallocOnMove) {
         let _wlock = td.kernel().ifnet_sx.xlock(td);
@@ -40,6 +42,7 @@ pub(crate) fn if_vmove<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, new_vnet: 
         let _ = td.kernel().index.alloc(td, ifp);
     }
     attach_moved(td, ifp, new_vnet, rule);
+    rehome(td, ifp, &old_vnet, new_vnet);
     bpf_vmove(td, ifp);
 }
 

@@ -46,7 +46,12 @@ impl LockClass {
     /// `bpf_sx`: bpf interfaces and descriptors.
     pub const BPF_SX: Self = Self { index: 4, name: "bpf_sx" };
 
-    const USER_FIRST: u8 = 5;
+    /// A vnet's own lock: its queue of interfaces to unregister. At most one is held at a time.
+    pub const VNET: Self = Self { index: 5, name: "vnet" };
+    /// The lock of a lower interface's port: the list of its uppers.
+    pub const PORT: Self = Self { index: 6, name: "port" };
+
+    const USER_FIRST: u8 = 7;
 
     /// How many classes of their own users of the library may define.
     pub const USER_MAX: u8 = 32;

@@ -3,6 +3,7 @@
 use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::Ifp;
+use crate::lifecycle::unregister::{flush, run_todo, run_works};
 use crate::lifecycle::vmove::{if_vmove, return_place};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
@@ -75,9 +76,15 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
         vnets.list.iter().position(|other| other.ptr_eq(vnet)).map(|at| vnets.list.remove(at))
     };
     drop(listed);
+    // What is queued here goes here, and not in the vnet that it would return to.
+    if early.is_some() {
+        flush(td, vnet);
+    }
     vnet_if_return(td, vnet);
     let _detach = early.unwrap_or_else(|| kernel.detach_sx.xlock(td));
     sysinit::destruct(td, vnet);
+    // The destructors may have queued more: uppers here of what was made here and is elsewhere.
+    flush(td, vnet);
     expel_all(td, vnet);
     retire(td, vnet);
     kernel.vnets.lock().ids.give(vnet.id());
@@ -146,6 +153,9 @@ pub(crate) fn teardown_default<P: Platform>(td: &Thread<'_, P>) {
     let _detach = kernel.detach_sx.xlock(td);
     vnet0.begin_shutdown();
     sysinit::destruct(td, &vnet0);
+    run_works(td);
+    td.net_epoch_drain_callbacks();
+    run_todo(td);
     retire(td, &vnet0);
     while kernel.vnets.lock().list.pop().is_some() {}
 }

@@ -11,6 +11,7 @@ use crate::ifnet::{self, Ifnet};
 use crate::mem::{Shared, TailQ};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{LockClass, Sx};
 
 pub(crate) mod destroy;
 pub(crate) mod group_verbs;
@@ -51,6 +52,10 @@ pub struct Vnet<P: Platform> {
     pub(crate) cloners: TailQ<Cloner<P>, P, crate::clone::ByVnet>,
     /// `V_bpf_iflist`, written under `bpf_sx`.
     pub(crate) taps: TailQ<BpfIf<P>, P, crate::bpf::ByVnet>,
+    /// The vnet's own lock; see `lifecycle/unregister.rs`.
+    pub(crate) sx: Sx<P>,
+    /// Interfaces here that are to be unregistered, written under the detach lock.
+    pub(crate) unreg: TailQ<Ifnet<P>, P, ifnet::ByUnreg>,
     /// `vnet_shutdown`.
     shutdown: AtomicBool,
     /// `vnet_state`: the subsystem whose constructor or destructor ran last.
@@ -72,6 +77,8 @@ impl<P: Platform> Vnet<P> {
             all: P::Mutex::new(None),
             cloners: TailQ::new(domain),
             taps: TailQ::new(domain),
+            sx: Sx::new("vnet", LockClass::VNET, true),
+            unreg: TailQ::new(domain),
             shutdown: AtomicBool::new(false),
             state: AtomicU32::new(0),
             destroyed: AtomicBool::new(false),

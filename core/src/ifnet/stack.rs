@@ -1,0 +1,137 @@
+//! What an interface knows of those above and below it, and of the driver that made it a part of a stack.
+
+use core::fmt;
+
+use super::{Ifnet, IfnetRef, Ifp, SockAddr};
+use crate::Errno;
+use crate::epoch::DomainRef;
+use crate::mem::{AnyShared, Link, Linked, NoMem, Shared};
+use crate::platform::{Mutex, Platform};
+use crate::thread::Thread;
+
+/// The list of what stands above an interface.
+pub(crate) enum ByLower {}
+/// The list of what stands below an interface.
+pub(crate) enum ByUpper {}
+
+/// One interface above another: on a list of each, with a reference on both.
+pub(crate) struct Adjacency<P: Platform> {
+    in_lower: Link<Self, P>,
+    in_upper: Link<Self, P>,
+    ends: P::Mutex<Option<Ends<P>>>,
+    /// The upper has the lower as a member: a bridge, an aggregate.
+    pub(crate) master: bool,
+}
+
+/// The two interfaces of an adjacency that is in force.
+pub(crate) struct Ends<P: Platform> {
+    pub(crate) lower: IfnetRef<P>,
+    pub(crate) upper: IfnetRef<P>,
+}
+
+impl<P: Platform> Clone for Ends<P> {
+    fn clone(&self) -> Self {
+        Self { lower: self.lower.clone(), upper: self.upper.clone() }
+    }
+}
+
+impl<P: Platform> Adjacency<P> {
+    pub(crate) fn alloc(domain: &DomainRef<P>, ends: Ends<P>, master: bool) -> Result<Shared<Self, P>, NoMem> {
+        let (in_lower, in_upper) = (Link::new(domain), Link::new(domain));
+        Shared::try_new(domain, Self { in_lower, in_upper, ends: P::Mutex::new(Some(ends)), master })
+    }
+
+    pub(crate) fn upper(&self) -> Option<Ifp<P>> {
+        self.ends.lock().as_ref().map(|ends| Ifp::clone(&ends.upper))
+    }
+
+    pub(crate) fn lower(&self) -> Option<Ifp<P>> {
+        self.ends.lock().as_ref().map(|ends| Ifp::clone(&ends.lower))
+    }
+
+    /// Gives up both references, outside of the short lock.
+    pub(crate) fn end(&self) {
+        let ends = self.ends.lock().take();
+        drop(ends);
+    }
+}
+
+impl<P: Platform> Linked<P, ByLower> for Adjacency<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_lower
+    }
+}
+
+impl<P: Platform> Linked<P, ByUpper> for Adjacency<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_upper
+    }
+}
+
+/// Takes packets that come in through an interface before its own `if_input` does.
+pub type RxInput<P> = fn(&Thread<'_, P>, &Ifnet<P>, &AnyShared<P>, <P as Platform>::Buffer);
+
+/// `rx_handler`: whoever takes what comes in through an interface. An interface has at most one, so that kinds of uppers
+/// exclude each other.
+pub struct RxHandler<P: Platform> {
+    /// The kind that holds the slot, such as `ipvlan`.
+    pub kind: &'static str,
+    /// The data of that kind for this interface: its port.
+    pub data: AnyShared<P>,
+    /// Takes a packet.
+    pub input: RxInput<P>,
+}
+
+impl<P: Platform> Clone for RxHandler<P> {
+    fn clone(&self) -> Self {
+        Self { kind: self.kind, data: self.data.clone(), input: self.input }
+    }
+}
+
+impl<P: Platform> fmt::Debug for RxHandler<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RxHandler({})", self.kind)
+    }
+}
+
+/// Puts an address on an interface, for [`StackOps::address`] to call at the right moment.
+pub(crate) type Admit<'a> = &'a mut dyn FnMut() -> Result<(), Errno>;
+
+/// Decides over an address.
+pub(crate) type AdmitAddress<P> = fn(&Thread<'_, P>, &Ifp<P>, &SockAddr, Admit<'_>) -> Result<(), Errno>;
+
+/// What the driver of a stacked or paired interface adds to [`IfOps`](super::IfOps).
+pub(crate) struct StackOps<P: Platform> {
+    /// `ndo_uninit`: the interface has departed and is about to be freed.
+    pub(crate) uninit: fn(&Thread<'_, P>, &Ifp<P>),
+    /// The interface is to get an address: refuses one that a sibling has, or calls the function.
+    pub(crate) address: Option<AdmitAddress<P>>,
+}
+
+impl<P: Platform> Ifnet<P> {
+    /// `netdev_rx_handler_register`.
+    ///
+    /// # Errors
+    /// `EBUSY` if the slot is taken, by whatever kind.
+    pub fn rx_handler_register(&self, handler: RxHandler<P>) -> Result<(), Errno> {
+        self.touch();
+        let mut slot = self.rx_handler.lock();
+        if slot.is_some() {
+            return Err(Errno::EBUSY);
+        }
+        *slot = Some(handler);
+        Ok(())
+    }
+
+    /// `netdev_rx_handler_unregister`: empties the slot.
+    pub fn rx_handler_unregister(&self) {
+        self.touch();
+        let handler = self.rx_handler.lock().take();
+        drop(handler);
+    }
+
+    /// Who takes what comes in through the interface.
+    pub fn rx_handler(&self) -> Option<RxHandler<P>> {
+        self.rx_handler.lock().clone()
+    }
+}

@@ -1,0 +1,400 @@
+//! Unregistration of interfaces whose uppers and peers live in other vnets.
+//!
+//! # The problem
+//!
+//! When a lower interface goes away, everything that stands above it must go too, and an upper may live in any vnet. The
+//! number of vnets involved has no bound and is not known before the lower's departure is announced, so their locks
+//! cannot be taken beforehand in order; and taking them one after the other, as the uppers are met, is an order that
+//! another thread may have the other way round.
+//!
+//! # The answer
+//!
+//! The thread that takes the lower down never touches another vnet's interfaces. It *queues* them: each vnet has a queue
+//! of interfaces to unregister, and whoever holds a vnet's lock empties its queue before letting go. So an upper goes
+//! either in its own vnet's work ([`Kernel::run_deferred`](crate::Kernel::run_deferred), which takes one vnet's lock
+//! after the other), or in whatever operation happens to use that vnet next. Uppers in the lower's own vnet need no
+//! queue: they go at once, nested in the lower's departure.
+//!
+//! A queued interface is still attached, listed and found by name, but its driver has already taken it apart (`dying`).
+//! Deleting it again does nothing, succeeds, and does the pending work. If it is moved, its place in the queue moves with
+//! it. Queueing needs no memory: the link is in the interface.
+//!
+//! # Locks
+//!
+//! Detach lock, then a vnet's lock, then a port's. The detach lock stays what it is in FreeBSD, the outermost lock of
+//! every detach, move and teardown: it pins `if_vnet`, and protects the queues. A vnet's lock says who works in the
+//! vnet. A thread holds at most one of them (the witness reports two), except recursively; so no order among them is
+//! needed. A [`VnetGuard`] holds both locks, and empties the queue under both.
+//!
+//! # Waiting
+//!
+//! An interface is freed when its last reference is gone: its port keeps a lower until the last upper is uninitialised,
+//! so the lower is freed last whatever the order of the works. Nobody who unregisters waits for that. Only
+//! [`if_unregister`], the user's `ip link del`, returns after what it unregistered is freed. It waits without a lock, and
+//! it *helps*: it empties the queues of other vnets, one at a time. So the wait ends even if no worker exists, or if the
+//! only worker is somebody who waits here. Linux 7.3-rc7 waits in the work itself, and a chain over three vnets hangs:
+//! the work that would drop the last reference is queued behind the one that waits for it.
+
+use crate::Errno;
+use crate::bpf::bpfdetach;
+use crate::clone::{destroy_with_flags, forget_cloned};
+use crate::event::{log, view};
+use crate::hazard::Hazard;
+use crate::ifnet::{ByTodo, ByUnreg, Ifnet, IfnetOwner, Ifp};
+use crate::mem::TailQ;
+use crate::platform::{Mutex, Platform};
+use crate::sync::XGuard;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::thread::Thread;
+use crate::trace::Record;
+use crate::vnet::list::if_unlink_ifnet;
+use crate::vnet::{VnetRef, ifunit_ref};
+
+use super::alloc::if_free;
+use super::attach::release_places_away;
+use super::detach::take_down;
+
+/// After how many fruitless rounds a wait is reported, and then after each twice as many.
+const FIRST_REPORT: u32 = 4;
+
+/// What a kernel knows of interfaces that are on their way out.
+pub(crate) struct Unregistering<P: Platform> {
+    /// How many are on the queues of all vnets.
+    queued: AtomicUsize,
+    /// Those that are unregistered and not yet seen freed: `net_todo_list`. Written under `todo_lock`.
+    todo: TailQ<Ifnet<P>, P, ByTodo>,
+    todo_lock: P::Mutex<()>,
+}
+
+impl<P: Platform> Unregistering<P> {
+    pub(crate) fn new(domain: &crate::epoch::DomainRef<P>) -> Self {
+        Self { queued: AtomicUsize::new(0), todo: TailQ::new(domain), todo_lock: P::Mutex::new(()) }
+    }
+
+    fn is_queued(&self) -> bool {
+        self.queued.load(Ordering::Acquire) != 0
+    }
+}
+
+/// Interfaces that the owner of this list is going to unregister together: the `list_head` of `dellink`. An interface
+/// is on one such list, or on the queue of its vnet, or on none.
+pub struct UnregisterList<P: Platform>(TailQ<Ifnet<P>, P, ByUnreg>);
+
+impl<P: Platform> UnregisterList<P> {
+    /// An empty list.
+    pub fn new(td: &Thread<'_, P>) -> Self {
+        Self(TailQ::new(td.domain()))
+    }
+
+    /// How many are on it.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none is on it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A vnet's lock, with the detach lock. Dropping it empties the vnet's queue, and then releases both.
+#[must_use = "the lock is released at once if the guard is not kept"]
+pub struct VnetGuard<'v, 't, 'k, P: Platform> {
+    td: &'t Thread<'k, P>,
+    vnet: &'v VnetRef<P>,
+    // Dropped in this order: the outer lock last.
+    _vnet_sx: XGuard<'v, 't, P>,
+    _detach: XGuard<'k, 't, P>,
+}
+
+impl<P: Platform> Drop for VnetGuard<'_, '_, '_, P> {
+    fn drop(&mut self) {
+        flush(self.td, self.vnet);
+    }
+}
+
+/// Holds the lock of a vnet: `rtnl_net_lock`. What is queued there is unregistered before the lock is released.
+///
+/// # Locks
+/// Takes the detach lock, then the vnet's. No other vnet's may be held.
+pub fn vnet_lock<'v, 't, 'k, P: Platform>(td: &'t Thread<'k, P>, vnet: &'v VnetRef<P>) -> VnetGuard<'v, 't, 'k, P> {
+    let detach = td.kernel().detach_sx.xlock(td);
+    VnetGuard { td, vnet, _vnet_sx: vnet.sx.xlock(td), _detach: detach }
+}
+
+/// `unregister_netdevice_queue_net`: gives an interface up for unregistration. In the vnet in which the caller works it
+/// goes onto the caller's list; in another one onto that vnet's queue, and the work is announced. Never allocates.
+///
+/// # Locks
+/// Under the detach lock, which keeps the interface in its vnet.
+///
+/// # Panics
+/// `unregister_queue: <if> is queued already`: its driver has given it up twice.
+pub fn unregister_queue<P: Platform>(
+    td: &Thread<'_, P>,
+    caller_vnet: &VnetRef<P>,
+    owner: IfnetOwner<P>,
+    list: &UnregisterList<P>,
+) {
+    let _detach = td.kernel().detach_sx.xlock(td);
+    let IfnetOwner(ifp) = owner;
+    let vnet = ifp.if_vnet(td);
+    let mine = vnet.ptr_eq(caller_vnet);
+    let queue = if mine { &list.0 } else { &vnet.unreg };
+    if !queue.insert_tail(&ifp) {
+        td.platform().panic(format_args!("unregister_queue: {} is queued already", ifp.name()));
+    }
+    if !mine {
+        announce(td, 1);
+    }
+}
+
+fn announce<P: Platform>(td: &Thread<'_, P>, count: usize) {
+    td.kernel().unregistering.queued.fetch_add(count, Ordering::AcqRel);
+    td.platform().work_queued();
+    // A waiter can help.
+    td.domain().wake_sleepers();
+}
+
+/// An interface that is queued has arrived in another vnet: its place in the queue comes with it. Under the detach lock.
+pub(crate) fn rehome<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, old: &VnetRef<P>, new: &VnetRef<P>) {
+    if td.hazard(Hazard::QueuedThenMoved) || !old.unreg.remove(ifp) {
+        return;
+    }
+    let queued = new.unreg.insert_tail(ifp);
+    debug_assert!(queued, "it has just left the other queue");
+    announce(td, 0);
+}
+
+/// Unregisters what is queued in a vnet, until nothing is. Under the detach lock.
+pub(crate) fn flush<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
+    while !vnet.unreg.is_empty() {
+        let _work = vnet.sx.xlock(td);
+        let batch = UnregisterList::new(td);
+        while let Some(ifp) = pop(td, &vnet.unreg) {
+            td.kernel().unregistering.queued.fetch_sub(1, Ordering::AcqRel);
+            push(td, &batch.0, &ifp);
+        }
+        let _cur = td.curvnet_set(Some(vnet.clone()));
+        unregister_in(td, Some(vnet), &batch);
+    }
+}
+
+/// `unregister_netdevice_many`: unregisters all that are on the list, which is empty afterwards. They share grace
+/// periods: phases that need one are done for all before the next begins.
+///
+/// # Locks
+/// Holds the detach lock. Waits for readers, and for no reference.
+///
+/// # Events
+/// For each, in the order of the list, those of [`if_detach`](super::if_detach).
+///
+/// # Panics
+/// `<if>: interface is not on the active list`.
+pub fn unregister_many<P: Platform>(td: &Thread<'_, P>, list: &UnregisterList<P>) {
+    td.assert_can_sleep("unregister_many");
+    let _detach = td.kernel().detach_sx.xlock(td);
+    unregister_in(td, None, list);
+}
+
+/// [`unregister_many`], of interfaces that were queued in `vnet`.
+fn unregister_in<P: Platform>(td: &Thread<'_, P>, vnet: Option<&VnetRef<P>>, list: &UnregisterList<P>) {
+    if list.is_empty() {
+        return;
+    }
+    let unlinked = UnregisterList::new(td);
+    while let Some(ifp) = pop(td, &list.0) {
+        let vnet = vnet.cloned().unwrap_or_else(|| ifp.if_vnet(td));
+        let _cur = td.curvnet_set(Some(vnet.clone()));
+        forget_cloned(td, &vnet, &ifp);
+        bpfdetach(td, &ifp);
+        if !if_unlink_ifnet(td, &ifp, false) {
+            let name = ifp.name();
+            td.platform().panic(format_args!("{name}: interface is not on the active list"));
+        }
+        push(td, &unlinked.0, &ifp);
+    }
+
+    // Once for all: nobody who found one of them on a list is still in a section; callbacks that touch them have run.
+    td.net_epoch_wait();
+    td.net_epoch_drain_callbacks();
+
+    let departed = UnregisterList::new(td);
+    while let Some(ifp) = pop(td, &unlinked.0) {
+        let vnet = ifp.if_vnet(td);
+        let _cur = td.curvnet_set(Some(vnet.clone()));
+        take_down(td, &ifp, false);
+        let stack_ops = *ifp.stack_ops.lock();
+        if let Some(ops) = stack_ops {
+            (ops.uninit)(td, &ifp);
+        }
+        let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
+        release_places_away(td, &vnet, &home);
+        push(td, &departed.0, &ifp);
+    }
+    while let Some(ifp) = pop(td, &departed.0) {
+        note_todo(td, &ifp);
+        if_free(td, IfnetOwner(ifp));
+    }
+}
+
+fn pop<P: Platform>(td: &Thread<'_, P>, queue: &TailQ<Ifnet<P>, P, ByUnreg>) -> Option<Ifp<P>> {
+    let first = {
+        let section = td.net_epoch_enter();
+        queue.first(&section).and_then(|ifp| ifp.try_share())
+    };
+    first.filter(|ifp| queue.remove(ifp))
+}
+
+fn push<P: Platform>(td: &Thread<'_, P>, queue: &TailQ<Ifnet<P>, P, ByUnreg>, ifp: &Ifp<P>) {
+    if !queue.insert_tail(ifp) {
+        td.platform().panic(format_args!("unregister_many: {} was queued again", ifp.name()));
+    }
+}
+
+/// `net_set_todo`.
+fn note_todo<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    run_todo(td);
+    let Unregistering { todo, todo_lock, .. } = &td.kernel().unregistering;
+    let by = if td.awaits_unregistered() { td.id().0.get() } else { 0 };
+    ifp.awaited_by.store(by, Ordering::Relaxed);
+    let _todo = todo_lock.lock();
+    let noted = todo.insert_tail(ifp);
+    debug_assert!(noted, "an interface is unregistered once");
+}
+
+/// `netdev_run_todo` without its wait: takes note of those that are freed by now, in whatever order.
+pub(crate) fn run_todo<P: Platform>(td: &Thread<'_, P>) {
+    while let Some(ifp) = take_freed(td) {
+        call(td, "free_netdev", &ifp);
+    }
+}
+
+fn take_freed<P: Platform>(td: &Thread<'_, P>) -> Option<Ifp<P>> {
+    let Unregistering { todo, todo_lock, .. } = &td.kernel().unregistering;
+    if todo.is_empty() {
+        return None;
+    }
+    let section = td.net_epoch_enter();
+    let _todo = todo_lock.lock();
+    let freed = todo.iter(&section).find(|ifp| ifp.get().life.is_freed())?.try_share()?;
+    todo.remove(&freed).then_some(freed)
+}
+
+/// Records that a driver's function was called for an interface, as the trace of seed 2 shows it.
+pub(crate) fn call<P: Platform>(td: &Thread<'_, P>, function: &str, ifp: &Ifp<P>) {
+    let cur = td.cur();
+    view(td, ifp, |ifp| td.trace(&Record::Call { function, ifp, cur }));
+}
+
+/// Does the work of every vnet that has something queued, one after the other; whether there was any. Waits for no
+/// reference.
+pub(crate) fn run_works<P: Platform>(td: &Thread<'_, P>) -> bool {
+    let mut worked = false;
+    while td.kernel().unregistering.is_queued() {
+        let Some(vnet) = next_queued(td) else {
+            // It is being destroyed, and its destruction, which holds this lock, does the work.
+            drop(td.kernel().detach_sx.xlock(td));
+            continue;
+        };
+        drop(vnet_lock(td, &vnet));
+        worked = true;
+        if td.hazard(Hazard::WaitOnOwnExecutor) {
+            wait_for_all(td);
+        }
+    }
+    worked
+}
+
+/// A vnet with something queued. One that is being destroyed is not found: its destruction does the work.
+fn next_queued<P: Platform>(td: &Thread<'_, P>) -> Option<VnetRef<P>> {
+    let vnets = td.kernel().vnets.lock();
+    vnets.list.iter().find(|vnet| !vnet.unreg.is_empty()).cloned()
+}
+
+/// The hole of `wait-on-own-executor`: the work waits until all that it has unregistered is freed.
+fn wait_for_all<P: Platform>(td: &Thread<'_, P>) {
+    loop {
+        td.net_epoch_drain_callbacks();
+        run_todo(td);
+        let Some(ifp) = find_todo(td, |_| true) else { return };
+        let ready = &mut || ifp.life.is_deferred();
+        td.sleep("unregister", td.domain().channel(), ready);
+    }
+}
+
+fn find_todo<P: Platform>(td: &Thread<'_, P>, wanted: impl Fn(&Ifnet<P>) -> bool) -> Option<Ifp<P>> {
+    let section = td.net_epoch_enter();
+    let todo = &td.kernel().unregistering.todo;
+    todo.iter(&section).find(|ifp| wanted(ifp.get())).and_then(|ifp| ifp.try_share())
+}
+
+/// `ip link del`: destroys a cloned interface of the current vnet by its name, and returns when it, and whatever else
+/// had to go with it in this vnet, is freed. That includes interfaces in other vnets that hold references on these.
+///
+/// # Locks
+/// Takes the detach lock and the vnet's lock. Waits with neither.
+///
+/// # Errors
+/// `ENODEV` if there is no such interface, or somebody else destroys it; `EOPNOTSUPP` if it was not cloned, or may not
+/// be destroyed (`lo0`); or the driver's. An interface that is queued already counts as deleted: success.
+pub fn if_unregister<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
+    td.assert_can_sleep("if_unregister");
+    let collecting = td.await_unregistered();
+    let result = delete(td, name);
+    drop(collecting);
+    wait_until_freed(td);
+    result
+}
+
+fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
+    let ifp = ifunit_ref(td, name).ok_or(Errno::ENODEV)?;
+    // Read under the lock that a move holds: read before, it may be another vnet than the one that is locked.
+    let early = td.hazard(Hazard::VnetReadThenLock).then(|| ifp.if_vnet(td));
+    td.preempt();
+    let _detach = td.kernel().detach_sx.xlock(td);
+    let vnet = early.clone().unwrap_or_else(|| ifp.if_vnet(td));
+    if early.is_some() && !vnet.ifnets.contains(&ifp) && vnet.is_destroyed() {
+        td.platform().panic(format_args!("if_unregister: {name} is looked for in v{}, which is destroyed", vnet.id()));
+    }
+    let _work = vnet_lock(td, &vnet);
+    // The name was looked up before the lock, and is the caller's only in its own vnet.
+    if ifp.is_dying() || !vnet.ptr_eq(&td.curvnet()) || *ifp.name() != *name {
+        return Err(Errno::ENODEV);
+    }
+    let cloner = Option::clone(&*ifp.cloner.lock()).ok_or(Errno::EOPNOTSUPP)?;
+    destroy_with_flags(td, &cloner, &ifp, crate::clone::CloneFlags::empty()).map_err(|errno| match errno {
+        Errno::ENXIO => Errno::ENODEV,
+        Errno::EINVAL => Errno::EOPNOTSUPP,
+        errno => errno,
+    })
+}
+
+/// `netdev_wait_allrefs_any`: waits until everything that this call has unregistered is freed, and helps.
+fn wait_until_freed<P: Platform>(td: &Thread<'_, P>) {
+    let me = td.id().0.get();
+    let (mut rounds, mut report_at) = (0, FIRST_REPORT);
+    loop {
+        run_todo(td);
+        let Some(ifp) = find_todo(td, |ifp| ifp.awaited_by.load(Ordering::Relaxed) == me) else { return };
+        let helps = !td.hazard(Hazard::WaitOnOwnExecutor);
+        let worked = helps && run_works(td);
+        if ifp.life.is_deferred() {
+            td.net_epoch_drain_callbacks();
+        } else if !worked {
+            rounds += 1;
+            if rounds == report_at {
+                report_at *= 2;
+                report(td, &ifp);
+            }
+            let kernel = td.kernel();
+            let ready = &mut || ifp.life.is_deferred() || (helps && kernel.unregistering.is_queued());
+            td.sleep("unregister", td.domain().channel(), ready);
+        }
+    }
+}
+
+fn report<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    let (name, count) = (ifp.names.lock().xname.clone(), ifp.refcount());
+    log(td, format_args!("unregister: waiting for {name} to become free. Usage count = {count}"));
+}
