@@ -11,8 +11,8 @@ use core::fmt::Write as _;
 
 use ifnet::clone::{CloneParams, Peer, StackFlags, StackMode};
 use ifnet::{
-    Errno, IfFlags, IfName, IfnetRef, Ifp, VnetRef, if_clone_create_kind, if_clone_destroy, if_rename, if_setflags,
-    if_setlladdr, if_setmtu, if_vmove_loan, ifunit_ref,
+    Errno, IfFlags, IfName, IfnetRef, Ifp, VnetRef, for_each_upper, if_clone_create_kind, if_rename, if_setflags,
+    if_setlladdr, if_setmtu, if_unregister, if_vmove_loan, ifunit_ref,
 };
 
 use super::host::Host;
@@ -67,19 +67,27 @@ impl<H: Host> Interp<'_, '_, H> {
                 self.jls();
                 Ok(())
             }
-            Ip::NetnsExec { netns, rest } => return self.jexec(&netns, &rest, span),
+            Ip::NetnsExec { netns, rest } => {
+                let vnet = match self.netns(Some(&netns)) {
+                    Ok(vnet) => vnet,
+                    Err(errno) => return Ok(Err(errno.into())),
+                };
+                let td = self.td;
+                let _cur = td.curvnet_set(Some(vnet));
+                return self.argv(&rest, span);
+            }
             Ip::Monitor { netns } => self.monitor(netns.as_deref()).map_err(Fail::from),
             Ip::Link { netns, call } => self.link(netns.as_deref(), call),
         };
         Ok(status)
     }
 
-    /// The vnet of a namespace; the thread's without a name.
+    /// The vnet of a namespace; the thread's without a name. Names are known everywhere; `1` is that of process 1.
     fn netns(&self, name: Option<&str>) -> Result<VnetRef<H>, Errno> {
-        let here = self.td.curvnet();
         match name {
-            None => Ok(here),
-            Some(name) => self.world.jail(&here, name).ok_or(Errno::ENOENT),
+            None => Ok(self.td.curvnet()),
+            Some("1") => Ok(self.world.kernel.vnet0()),
+            Some(name) => self.world.vnet_by_jail(name).ok_or(Errno::ENOENT),
         }
     }
 
@@ -92,7 +100,7 @@ impl<H: Host> Interp<'_, '_, H> {
                 let name = ifp.name();
                 drop(ifp);
                 // Gone with another one, not deletable (`lo0`, hardware), or taken by somebody else.
-                let _ = if_clone_destroy(self.td, &name);
+                let _ = if_unregister(self.td, &name);
             }
         }
         self.jail_remove(name)
@@ -111,7 +119,7 @@ impl<H: Host> Interp<'_, '_, H> {
         match call {
             Link::Add(add) => self.add(&add).map_err(|errno| linux_errno(Call::Add, errno).into()),
             Link::Del(name) => {
-                if_clone_destroy(td, self.device(&name)).map_err(|errno| linux_errno(Call::Del, errno).into())
+                if_unregister(td, self.device(&name)).map_err(|errno| linux_errno(Call::Del, errno).into())
             }
             Link::Set { name, changes } => self.set(&name, changes).map_err(Fail::from),
             Link::Show(name) => self.show_links(name.as_deref()).map_err(Fail::from),
@@ -241,6 +249,17 @@ impl<H: Host> Interp<'_, '_, H> {
         }
     }
 
+    /// The interface of which this one is a member.
+    fn master_of(&self, ifp: &Ifp<H>) -> Option<Ifp<H>> {
+        let mut master = None;
+        for_each_upper(self.td, ifp, |upper, is_master| {
+            if is_master {
+                master = Some(upper.clone());
+            }
+        });
+        master
+    }
+
     fn flag_up(&self, ifp: &Ifp<H>, up: bool) -> Result<(), Errno> {
         let mut flags = ifp.flags();
         flags.set(IfFlags::UP, up);
@@ -261,6 +280,9 @@ impl<H: Host> Interp<'_, '_, H> {
             }
             // Writing to a string cannot fail.
             let _ = write!(line, "> mtu {}", ifp.mtu());
+            if let Some(master) = self.master_of(&ifp) {
+                let _ = write!(line, " master {}", master.name());
+            }
             let _ = write!(line, " kind {}", kind_of(&ifp));
             self.print(&line);
         }
