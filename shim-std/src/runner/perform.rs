@@ -4,7 +4,7 @@ use core::mem;
 use std::sync::Arc;
 
 use ifnet::platform::Mutex as _;
-use ifnet::{Errno, Thread, bpf_open, drivers, if_transmit, ifunit, vnet_lock};
+use ifnet::{Errno, Thread, bpf_open, drivers, if_transmit, ifunit};
 
 use super::host::Host;
 use super::interp::{Interp, Stop};
@@ -56,12 +56,14 @@ impl<H: Host> Interp<'_, '_, H> {
         Ok(status)
     }
 
-    /// Whoever works in a vnet now has ended when its locks can be had; what is queued then is done here.
+    /// `settle`: until no other command and no work is under way, and nothing is queued or deferred. For one thread at a
+    /// time: two would wait for each other.
     fn settle(&self) {
-        drop(vnet_lock(self.td, &self.td.curvnet()));
+        self.world.wait_alone();
         while self.world.kernel.run_deferred(self.td) {}
         self.td.net_epoch_drain_callbacks();
         while self.world.kernel.run_deferred(self.td) {}
+        self.world.wait_alone();
     }
 
     fn say(&mut self, line: &str) -> Status {
