@@ -26,9 +26,26 @@ use super::{CloneFlags, CloneParams, CloneRequest, Cloner, if_clone_addif};
 /// `ENOSPC` beyond the highest unit or if none is free, `EBUSY` if the vnet is being destroyed, `ENAMETOOLONG`,
 /// `ENOMEM`, or the driver's. Then nothing is left.
 pub fn if_clone_create<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<IfName, Errno> {
+    if_clone_create2(td, name, &CloneParams::NONE)
+}
+
+/// `SIOCIFCREATE2`: [`if_clone_create`] with attributes for the driver, such as the parent and the tag of a VLAN.
+///
+/// # Locks
+/// As [`if_clone_create`].
+///
+/// # Events
+/// As [`if_clone_create`].
+///
+/// # Errors
+/// As [`if_clone_create`].
+pub fn if_clone_create2<P: Platform>(
+    td: &Thread<'_, P>,
+    name: &str,
+    params: &CloneParams<P>,
+) -> Result<IfName, Errno> {
     td.assert_can_sleep("if_clone_create");
     let name = IfName::new(name)?;
-    let params = &CloneParams::NONE;
     let _detach = (!td.hazard(Hazard::CloneCreateWindow)).then(|| td.kernel().detach_sx.xlock(td));
     let vnet = td.curvnet();
     if vnet.is_shutdown() {
@@ -38,7 +55,9 @@ pub fn if_clone_create<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<If
     if ifunit(td, &name).is_some() {
         return Err(Errno::EEXIST);
     }
-    let ifp = if cloner.ty.flags.contains(CloneFlags::AUTOUNIT) {
+    let ifp = if !cloner.ty.numbers(&name) {
+        create_reserved(td, &cloner, &name, None, params)?
+    } else if cloner.ty.flags.contains(CloneFlags::AUTOUNIT) {
         create_unit(td, &cloner, parse_unit(&name[cloner.name.len()..])?, params)?
     } else {
         create_named(td, &cloner, &name, None, params)?
