@@ -42,6 +42,7 @@ errnos! {
     ENOSPC = 28, "No space left on device";
     EMLINK = 31, "Too many links";
     EAGAIN = 35, "Resource temporarily unavailable";
+    EPROTONOSUPPORT = 43, "Protocol not supported";
     EOPNOTSUPP = 45, "Operation not supported";
     EADDRINUSE = 48, "Address already in use";
     EADDRNOTAVAIL = 49, "Can't assign requested address";

@@ -39,11 +39,7 @@ pub fn if_clone_create<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<If
 ///
 /// # Errors
 /// As [`if_clone_create`].
-pub fn if_clone_create2<P: Platform>(
-    td: &Thread<'_, P>,
-    name: &str,
-    params: &CloneParams<P>,
-) -> Result<IfName, Errno> {
+pub fn if_clone_create2<P: Platform>(td: &Thread<'_, P>, name: &str, params: &CloneParams<P>) -> Result<IfName, Errno> {
     td.assert_can_sleep("if_clone_create");
     let name = IfName::new(name)?;
     let _detach = (!td.hazard(Hazard::CloneCreateWindow)).then(|| td.kernel().detach_sx.xlock(td));
@@ -166,11 +162,12 @@ fn create_unit<P: Platform>(
     }
     let lowest = cloner.alloc_unit(None)?;
     cloner.free_unit(lowest);
-    // Upward from the lowest free unit, past those whose name is taken by something else.
+    // Upward from the lowest free unit, past those whose name is taken by something else. What the driver says of the
+    // first that can be had is final.
     for unit in lowest..=cloner.ty.maxunit {
-        match create_specific(td, cloner, unit, params) {
+        match reserve_unit(td, cloner, unit) {
             Err(Errno::EEXIST) => {}
-            other => return other,
+            name => return create_at(td, cloner, &name?, unit, params),
         }
     }
     Err(Errno::ENOSPC)
@@ -182,10 +179,31 @@ fn create_specific<P: Platform>(
     unit: u32,
     params: &CloneParams<P>,
 ) -> Result<Ifp<P>, Errno> {
-    let unit = cloner.alloc_unit(Some(unit))?;
-    let created = IfName::numbered(&cloner.name, unit, "")
-        .map_err(Errno::from)
-        .and_then(|name| create_reserved(td, cloner, &name, Some(unit), params));
+    let name = reserve_unit(td, cloner, unit)?;
+    create_at(td, cloner, &name, unit, params)
+}
+
+/// Takes a unit and the name that goes with it, or neither; `EEXIST` if either is in use.
+fn reserve_unit<P: Platform>(td: &Thread<'_, P>, cloner: &Cloner<P>, unit: u32) -> Result<IfName, Errno> {
+    cloner.alloc_unit(Some(unit))?;
+    let reserved = IfName::numbered(&cloner.name, unit, "").map_err(Errno::from).and_then(|name| {
+        let reserved = td.curvnet().names.lock().reserve(&name, td.id())?;
+        if reserved { Ok(name) } else { Err(Errno::EEXIST) }
+    });
+    reserved.inspect_err(|_| cloner.free_unit(unit))
+}
+
+/// Makes the interface of a unit whose name is reserved; gives both back if the driver fails.
+fn create_at<P: Platform>(
+    td: &Thread<'_, P>,
+    cloner: &Shared<Cloner<P>, P>,
+    name: &IfName,
+    unit: u32,
+    params: &CloneParams<P>,
+) -> Result<Ifp<P>, Errno> {
+    let vnet = td.curvnet();
+    let created = create_named(td, cloner, name, Some(unit), params);
+    vnet.names.lock().unreserve(name, td.id());
     created.inspect_err(|_| cloner.free_unit(unit))
 }
 
