@@ -1,6 +1,6 @@
 //! What must hold between operations, checked from the outside: the general oracle of tests, fuzzing and exploration.
 //!
-//! The numbers are those of the specification (I1–I14); I15 is this library's own. [`check`] walks the whole kernel and
+//! The numbers are those of the specification (I1–I14); I15 and I16 are this library's own. [`check`] walks the whole kernel and
 //! is meant for moments when no operation is under way. The rest of the list is checked where it happens: sleeping
 //! inside a section (I7) and freeing too early (I10) panic, the witness watches the lock order (I12), and with the
 //! feature `hazards` events that do not alternate (I13) panic.
@@ -15,12 +15,14 @@
 //! | I11 | no interface is in a vnet that is destroyed |
 //! | I14 | a tap is on the list of its interface's vnet |
 //! | I15 | no move, create or rename has made two interfaces of one name |
+//! | I16 | both sides of every VLAN, bridge and aggregate agree: upper and lower know each other, and the lower is there |
 
 use core::fmt;
 
 use crate::clone::Cloner;
+use crate::drivers;
 use crate::epoch::Section;
-use crate::ifnet::{IfName, Ifnet};
+use crate::ifnet::{IfName, Ifnet, Ifp};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::Ordering;
@@ -112,6 +114,9 @@ impl<P: Platform> Look<'_, P> {
             self.require(names.lock().has(&name, ifp), "I2", "the table of names lacks an interface", &name)?;
             self.memberships(ifp.get(), &name)?;
             self.cloned(ifp.get(), &name)?;
+            if let Some(ifp) = ifp.try_share() {
+                self.stacked(&ifp, &name)?;
+            }
             count += 1;
         }
         self.require(count == self.vnet.ifcnt(), "I2", "vnet_ifcnt is not the length of the list", "")?;
@@ -153,6 +158,12 @@ impl<P: Platform> Look<'_, P> {
         let cloner: Option<Shared<Cloner<P>, P>> = ifp.cloner.lock().clone();
         let listed = cloner.is_none_or(|cloner| cloner.interfaces.contains(ifp) || cloner.is_detached());
         self.require(listed, "I9", "a cloned interface is not on its cloner's list", name)
+    }
+
+    /// I16.
+    fn stacked(&self, ifp: &Ifp<P>, name: &str) -> Result<(), Violation> {
+        let wrong = drivers::check(ifp).err();
+        self.require(wrong.is_none(), "I16", wrong.unwrap_or_default(), name)
     }
 
     /// I9, from the cloner's side.

@@ -1,17 +1,47 @@
 //! The built-in drivers: each a cloner and nothing special.
 
+use crate::Errno;
 use crate::clone::CloneType;
+use crate::ifnet::Ifp;
 use crate::platform::Platform;
+use crate::thread::Thread;
 
+mod bridge;
 mod disc;
 mod epair;
+mod lagg;
 mod loopback;
 mod simple;
+mod stack;
 mod veth;
+mod vlan;
 
+pub use bridge::{bridge_addm, bridge_delm, bridge_members};
+pub use lagg::{lagg_addport, lagg_delport, lagg_ports};
 pub use veth::veth_peer;
+pub use vlan::{vlan_config, vlan_parent, vlan_unconfig};
 
 /// The cloners that every kernel has, in the order in which a vnet gets them.
-pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 4] {
-    [loopback::cloner(), disc::cloner(), epair::cloner(), veth::cloner()]
+pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 7] {
+    [
+        loopback::cloner(),
+        disc::cloner(),
+        epair::cloner(),
+        vlan::cloner(),
+        bridge::cloner(),
+        lagg::cloner(),
+        veth::cloner(),
+    ]
+}
+
+/// What the drivers do once, when the kernel boots: their event handlers.
+pub(crate) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
+    stack::init(td)
+}
+
+/// Whether both sides of every membership of an interface agree (I16); what is wrong.
+pub(crate) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
+    vlan::check(ifp)?;
+    bridge::check(ifp)?;
+    lagg::check(ifp)
 }

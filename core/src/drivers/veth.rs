@@ -41,6 +41,7 @@ impl<P: Platform> Veth<P> {
         flags: CloneFlags::AUTOUNIT,
         maxunit: IF_MAXUNIT,
         minifs: 0,
+        matches: None,
         create,
         destroy: dellink,
     };

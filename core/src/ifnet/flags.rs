@@ -83,6 +83,10 @@ pub enum IfType {
     Ether = 0x06,
     /// Loopback.
     Loop = 0x18,
+    /// A VLAN.
+    L2Vlan = 0x87,
+    /// A bridge.
+    Bridge = 0xd1,
 }
 
 /// `if_link_state`.

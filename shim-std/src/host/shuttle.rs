@@ -21,6 +21,7 @@ mod arena;
 
 pub use arena::{Arena, Usage};
 
+use super::frame;
 use crate::explore::{Execution, What};
 use crate::runner::Observer;
 
@@ -124,6 +125,18 @@ impl Platform for ShuttleHost {
     fn work_queued(&self) {
         self.work().queued = true;
         self.execution.wakeup(self.work_channel());
+    }
+
+    fn copy_packet(&self, packet: &Vec<u8>) -> Option<Vec<u8>> {
+        frame::copy(packet)
+    }
+
+    fn vlan_encap(&self, frame: &mut Vec<u8>, tag: u16) -> bool {
+        frame::encap(frame, tag)
+    }
+
+    fn vlan_decap(&self, frame: &mut Vec<u8>) -> Option<u16> {
+        frame::decap(frame)
     }
 
     fn panic(&self, message: fmt::Arguments<'_>) -> ! {

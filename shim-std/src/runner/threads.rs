@@ -411,6 +411,18 @@ impl Platform for Threads {
         self.0.host.work_queued();
     }
 
+    fn copy_packet(&self, packet: &Vec<u8>) -> Option<Vec<u8>> {
+        self.0.host.copy_packet(packet)
+    }
+
+    fn vlan_encap(&self, frame: &mut Vec<u8>, tag: u16) -> bool {
+        self.0.host.vlan_encap(frame, tag)
+    }
+
+    fn vlan_decap(&self, frame: &mut Vec<u8>) -> Option<u16> {
+        self.0.host.vlan_decap(frame)
+    }
+
     fn panic(&self, message: fmt::Arguments<'_>) -> ! {
         self.0.host.panic(message)
     }
