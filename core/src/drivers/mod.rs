@@ -9,20 +9,24 @@ use crate::thread::Thread;
 mod bridge;
 mod disc;
 mod epair;
+mod ipvlan;
 mod lagg;
 mod loopback;
+mod macvlan;
 mod simple;
 mod stack;
+mod stacked;
 mod veth;
 mod vlan;
 
 pub use bridge::{bridge_addm, bridge_delm, bridge_members};
 pub use lagg::{lagg_addport, lagg_delport, lagg_ports};
+pub use stacked::stack_mode;
 pub use veth::veth_peer;
 pub use vlan::{vlan_config, vlan_parent, vlan_unconfig};
 
 /// The cloners that every kernel has, in the order in which a vnet gets them.
-pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 7] {
+pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 10] {
     [
         loopback::cloner(),
         disc::cloner(),
@@ -31,12 +35,20 @@ pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 7] {
         bridge::cloner(),
         lagg::cloner(),
         veth::cloner(),
+        ipvlan::cloner(),
+        ipvlan::tap_cloner(),
+        macvlan::cloner(),
     ]
 }
 
 /// What the drivers do once, when the kernel boots: their event handlers.
+///
+/// # Errors
+/// `ENOMEM`.
 pub(crate) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    stack::init(td)
+    stack::init(td)?;
+    veth::init(td)?;
+    stacked::init(td)
 }
 
 /// Whether both sides of every membership of an interface agree (I16); what is wrong.

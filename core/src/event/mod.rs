@@ -38,6 +38,8 @@ pub enum Event<'a, P: Platform> {
     Link(&'a Ifp<P>, LinkState),
     /// The link-level address changed (`iflladdr_event`).
     Lladdr(&'a Ifp<P>),
+    /// The MTU changed (Linux's `NETDEV_CHANGEMTU`).
+    Mtu(&'a Ifp<P>),
     /// An Ethernet driver has attached (`ether_ifattach_event`).
     EtherIfattach(&'a Ifp<P>),
     /// A group came into being (`group_attach_event`).
@@ -238,7 +240,7 @@ fn trace<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
         Event::GroupDetach(name) => group("group_detach_event", name),
         Event::GroupChange(name) => group("group_change_event", name),
         // Not on the lists of FreeBSD 15.1, whose log the trace equals, or left out of that log.
-        Event::Attached(_) | Event::Rename(..) | Event::Clone(_) => {}
+        Event::Attached(_) | Event::Rename(..) | Event::Clone(_) | Event::Mtu(_) => {}
     }
 }
 

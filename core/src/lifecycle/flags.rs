@@ -164,5 +164,6 @@ pub fn if_setmtu<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, mtu: u32) -> Res
     ifp.set_mtu(mtu);
     let _cur = td.curvnet_set(Some(ifp.if_vnet(td)));
     rt_ifmsg(td, ifp);
+    td.kernel().events.invoke(td, &Event::Mtu(ifp));
     Ok(())
 }

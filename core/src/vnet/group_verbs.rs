@@ -109,6 +109,17 @@ pub(crate) fn leave<P: Platform>(
     ifp: &Ifp<P>,
     name: &str,
 ) -> Option<Shared<Membership<P>, P>> {
+    leave_with(td, vnet, ifp, name, true)
+}
+
+/// [`leave`]; without `waits` a reader that stands on the membership may see that it has ended, and passes over it.
+fn leave_with<P: Platform>(
+    td: &Thread<'_, P>,
+    vnet: &VnetRef<P>,
+    ifp: &Ifp<P>,
+    name: &str,
+    waits: bool,
+) -> Option<Shared<Membership<P>, P>> {
     let wlock = td.kernel().ifnet_sx.xlock(td);
     let membership = find_membership(td, ifp, name)?;
     let group = membership.sides()?.group;
@@ -120,7 +131,9 @@ pub(crate) fn leave<P: Platform>(
         let _ = vnet.groups.remove(&group);
     }
     drop(wlock);
-    td.net_epoch_wait();
+    if waits {
+        td.net_epoch_wait();
+    }
     membership.set_sides(None);
 
     let _cur = td.curvnet_set(Some(vnet.clone()));
@@ -136,6 +149,14 @@ pub(crate) fn leave<P: Platform>(
 pub(crate) fn if_delgroups<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
     while let Some(name) = first_group(td, ifp) {
         let Some(membership) = leave(td, vnet, ifp, &name) else { continue };
+        keep_spare(ifp, &name, membership);
+    }
+}
+
+/// [`if_delgroups`] of one interface of many that share a grace period.
+pub(crate) fn if_delgroups_in_batch<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
+    while let Some(name) = first_group(td, ifp) {
+        let Some(membership) = leave_with(td, vnet, ifp, &name, false) else { continue };
         keep_spare(ifp, &name, membership);
     }
 }
