@@ -97,11 +97,11 @@ impl<H: Host> Interp<'_, '_, H> {
         let vnet = self.netns(Some(name))?;
         {
             let _cur = self.td.curvnet_set(Some(vnet));
-            for ifp in show::interfaces(self.td).into_iter().rev() {
-                let name = ifp.name();
-                drop(ifp);
+            // By name: a reference held here would be waited for.
+            let names: Vec<_> = show::interfaces(self.td).iter().map(|ifp| ifp.name()).collect();
+            for name in names.iter().rev() {
                 // Gone with another one, not deletable (`lo0`, hardware), or taken by somebody else.
-                let _ = if_unregister(self.td, &name);
+                let _ = if_unregister(self.td, name);
             }
         }
         self.jail_remove(name)
