@@ -42,11 +42,13 @@ errnos! {
     ENOSPC = 28, "No space left on device";
     EMLINK = 31, "Too many links";
     EAGAIN = 35, "Resource temporarily unavailable";
+    EPROTONOSUPPORT = 43, "Protocol not supported";
     EOPNOTSUPP = 45, "Operation not supported";
     EADDRINUSE = 48, "Address already in use";
     EADDRNOTAVAIL = 49, "Can't assign requested address";
     ENETDOWN = 50, "Network is down";
     ENOBUFS = 55, "No buffer space available";
+    ELOOP = 62, "Too many levels of symbolic links";
     ENAMETOOLONG = 63, "File name too long";
     EHOSTDOWN = 64, "Host is down";
     ENOMSG = 83, "No message of desired type";

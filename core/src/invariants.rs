@@ -1,6 +1,6 @@
 //! What must hold between operations, checked from the outside: the general oracle of tests, fuzzing and exploration.
 //!
-//! The numbers are those of the specification (I1–I14); I15 is this library's own. [`check`] walks the whole kernel and
+//! The numbers are those of the specification (I1–I14); I15 to I17 are this library's own. [`check`] walks the whole kernel and
 //! is meant for moments when no operation is under way. The rest of the list is checked where it happens: sleeping
 //! inside a section (I7) and freeing too early (I10) panic, the witness watches the lock order (I12), and with the
 //! feature `hazards` events that do not alternate (I13) panic.
@@ -15,12 +15,15 @@
 //! | I11 | no interface is in a vnet that is destroyed |
 //! | I14 | a tap is on the list of its interface's vnet |
 //! | I15 | no move, create or rename has made two interfaces of one name |
+//! | I16 | both sides of every adjacency, VLAN, bridge and aggregate agree, and neither side is freed |
+//! | I17 | an interface that is queued for unregistration is on the queue of its vnet |
 
 use core::fmt;
 
 use crate::clone::Cloner;
+use crate::drivers;
 use crate::epoch::Section;
-use crate::ifnet::{IfName, Ifnet};
+use crate::ifnet::{IfName, Ifnet, Ifp};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::Ordering;
@@ -78,6 +81,7 @@ pub fn check<P: Platform>(td: &Thread<'_, P>) -> Result<(), Violation> {
         look.groups()?;
         look.cloners()?;
         look.taps()?;
+        look.queue()?;
         at += 1;
     }
     Ok(())
@@ -112,6 +116,10 @@ impl<P: Platform> Look<'_, P> {
             self.require(names.lock().has(&name, ifp), "I2", "the table of names lacks an interface", &name)?;
             self.memberships(ifp.get(), &name)?;
             self.cloned(ifp.get(), &name)?;
+            if let Some(ifp) = ifp.try_share() {
+                self.members(&ifp, &name)?;
+            }
+            self.stacked(ifp.get(), &name)?;
             count += 1;
         }
         self.require(count == self.vnet.ifcnt(), "I2", "vnet_ifcnt is not the length of the list", "")?;
@@ -156,6 +164,12 @@ impl<P: Platform> Look<'_, P> {
         self.require(listed, "I9", "a cloned interface is not on its cloner's list", name)
     }
 
+    /// I16.
+    fn members(&self, ifp: &Ifp<P>, name: &str) -> Result<(), Violation> {
+        let wrong = drivers::check(ifp).err();
+        self.require(wrong.is_none(), "I16", wrong.unwrap_or_default(), name)
+    }
+
     /// I9, from the cloner's side.
     fn cloners(&self) -> Result<(), Violation> {
         for cloner in self.vnet.cloners.iter(self.section) {
@@ -165,6 +179,30 @@ impl<P: Platform> Look<'_, P> {
                 let home = ifp.get().home.is(self.vnet);
                 self.require(home, "I9", "an interface is on the list of a cloner that is not its home's", &name)?;
             }
+        }
+        Ok(())
+    }
+
+    /// I16, from an interface that is on a list; the other one may be on its way out.
+    fn stacked(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
+        for link in ifp.uppers.iter(self.section) {
+            let agrees = link.upper().is_some_and(|upper| upper.lowers.contains(&link) && !upper.life.is_freed());
+            self.require(agrees, "I16", "an interface is below one that does not stand above it", name)?;
+        }
+        for link in ifp.lowers.iter(self.section) {
+            let agrees = link.lower().is_some_and(|lower| lower.uppers.contains(&link) && !lower.life.is_freed());
+            self.require(agrees, "I16", "an interface is above one that does not stand below it", name)?;
+        }
+        Ok(())
+    }
+
+    /// I17.
+    fn queue(&self) -> Result<(), Violation> {
+        for ifp in self.vnet.unreg.iter(self.section) {
+            let name = name_of(ifp.get());
+            self.require(!ifp.get().life.is_freed(), "I17", "a freed interface is queued", &name)?;
+            let here = ifp.get().vnet.is(self.vnet) && self.vnet.ifnets.contains(ifp.get());
+            self.require(here, "I17", "an interface is queued in another vnet than its own", &name)?;
         }
         Ok(())
     }

@@ -155,6 +155,7 @@ impl<P: Platform> Kernel<P> {
     fn start(&self) -> Result<(), Errno> {
         let td = self.thread()?;
         crate::event::rtsock_init(&td)?;
+        drivers::init(&td)?;
         vnet::sysinit::construct(&td, &self.vnet0)?;
         for cloner in drivers::builtin() {
             vnet::sysinit::vnet_register_sysinit(&td, SysInit::cloner(cloner))?;

@@ -58,7 +58,7 @@ pub mod trace;
 pub mod vnet;
 
 pub use bpf::{BpfListener, bpf_open, bpfattach, bpfdetach};
-pub use clone::{CloneParams, Peer, if_clone_create, if_clone_create_kind, if_clone_destroy};
+pub use clone::{CloneParams, Peer, if_clone_create, if_clone_create_kind, if_clone_create2, if_clone_destroy};
 pub use drivers::tun::{TunHandle, tun_open};
 pub use errno::Errno;
 pub use ifnet::{

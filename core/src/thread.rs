@@ -23,11 +23,13 @@ pub struct Thread<'k, P: Platform> {
     curvnet: RefCell<Option<VnetRef<P>>>,
     /// What the thread unregisters now, it will wait for.
     awaits: Cell<bool>,
+    hops: Cell<u32>,
 }
 
 impl<'k, P: Platform> Thread<'k, P> {
     pub(crate) fn new(kernel: &'k Kernel<P>, td: Td<'k, P>, reader: Reader<P>, vnet: Option<VnetRef<P>>) -> Self {
-        Self { kernel, td, reader, curvnet: RefCell::new(vnet), awaits: Cell::new(false) }
+        let (awaits, hops) = (Cell::new(false), Cell::new(0));
+        Self { kernel, td, reader, curvnet: RefCell::new(vnet), awaits, hops }
     }
 
     /// The kernel that this thread runs in.
@@ -116,6 +118,16 @@ impl<'k, P: Platform> Thread<'k, P> {
         self.kernel.hazards()
     }
 
+    /// A packet passes an interface, within the call that it came from: takes `cost` of the hops that one call may make,
+    /// until the guard is dropped. `None` if too few are left: packets go round in a ring, and the stack would overflow.
+    pub(crate) fn hop(&self, cost: u32) -> Option<Hop<'_>> {
+        let hops = self.hops.get() + cost;
+        (hops <= HOPS_MAX).then(|| {
+            self.hops.set(hops);
+            Hop { hops: &self.hops, cost }
+        })
+    }
+
     /// A step on shared memory: a scheduling point of a model checker.
     #[inline]
     pub(crate) fn preempt(&self) {
@@ -129,6 +141,22 @@ impl<'k, P: Platform> Thread<'k, P> {
 
     pub(crate) fn trace(&self, record: &Record<'_>) {
         self.platform().trace(self.td.id(), record);
+    }
+}
+
+/// How many interfaces a packet may pass within one call.
+const HOPS_MAX: u32 = 32;
+
+/// See [`Thread::hop`].
+#[must_use = "the hop is over at once if the guard is not kept"]
+pub(crate) struct Hop<'t> {
+    hops: &'t Cell<u32>,
+    cost: u32,
+}
+
+impl Drop for Hop<'_> {
+    fn drop(&mut self) {
+        self.hops.set(self.hops.get() - self.cost);
     }
 }
 

@@ -27,9 +27,22 @@ use super::{CloneFlags, CloneParams, CloneRequest, Cloner, if_clone_addif};
 /// `ENOSPC` beyond the highest unit or if none is free, `EBUSY` if the vnet is being destroyed, `ENAMETOOLONG`,
 /// `ENOMEM`, or the driver's. Then nothing is left.
 pub fn if_clone_create<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<IfName, Errno> {
+    if_clone_create2(td, name, &CloneParams::NONE)
+}
+
+/// `SIOCIFCREATE2`: [`if_clone_create`] with attributes for the driver, such as the parent and the tag of a VLAN.
+///
+/// # Locks
+/// As [`if_clone_create`].
+///
+/// # Events
+/// As [`if_clone_create`].
+///
+/// # Errors
+/// As [`if_clone_create`].
+pub fn if_clone_create2<P: Platform>(td: &Thread<'_, P>, name: &str, params: &CloneParams<P>) -> Result<IfName, Errno> {
     td.assert_can_sleep("if_clone_create");
     let name = IfName::new(name)?;
-    let params = &CloneParams::NONE;
     let _detach = (!td.hazard(Hazard::CloneCreateWindow)).then(|| td.kernel().detach_sx.xlock(td));
     let vnet = td.curvnet();
     if vnet.is_shutdown() {
@@ -39,7 +52,9 @@ pub fn if_clone_create<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<If
     if ifunit(td, &name).is_some() {
         return Err(Errno::EEXIST);
     }
-    let ifp = if cloner.ty.flags.contains(CloneFlags::AUTOUNIT) {
+    let ifp = if !cloner.ty.numbers(&name) {
+        create_reserved(td, &cloner, &name, None, params)?
+    } else if cloner.ty.flags.contains(CloneFlags::AUTOUNIT) {
         create_unit(td, &cloner, parse_unit(&name[cloner.name.len()..])?, params)?
     } else {
         create_named(td, &cloner, &name, None, params)?
@@ -200,11 +215,12 @@ fn create_unit<P: Platform>(
     }
     let lowest = cloner.alloc_unit(None)?;
     cloner.free_unit(lowest);
-    // Upward from the lowest free unit, past those whose name is taken by something else.
+    // Upward from the lowest free unit, past those whose name is taken by something else. What the driver says of the
+    // first that can be had is final.
     for unit in lowest..=cloner.ty.maxunit {
-        match create_specific(td, cloner, unit, params) {
+        match reserve_unit(td, cloner, unit) {
             Err(Errno::EEXIST) => {}
-            other => return other,
+            name => return create_at(td, cloner, &name?, unit, params),
         }
     }
     Err(Errno::ENOSPC)
@@ -216,10 +232,31 @@ fn create_specific<P: Platform>(
     unit: u32,
     params: &CloneParams<P>,
 ) -> Result<Ifp<P>, Errno> {
-    let unit = cloner.alloc_unit(Some(unit))?;
-    let created = IfName::numbered(&cloner.name, unit, "")
-        .map_err(Errno::from)
-        .and_then(|name| create_reserved(td, cloner, &name, Some(unit), params));
+    let name = reserve_unit(td, cloner, unit)?;
+    create_at(td, cloner, &name, unit, params)
+}
+
+/// Takes a unit and the name that goes with it, or neither; `EEXIST` if either is in use.
+fn reserve_unit<P: Platform>(td: &Thread<'_, P>, cloner: &Cloner<P>, unit: u32) -> Result<IfName, Errno> {
+    cloner.alloc_unit(Some(unit))?;
+    let reserved = IfName::numbered(&cloner.name, unit, "").map_err(Errno::from).and_then(|name| {
+        let reserved = td.curvnet().names.lock().reserve(&name, td.id())?;
+        if reserved { Ok(name) } else { Err(Errno::EEXIST) }
+    });
+    reserved.inspect_err(|_| cloner.free_unit(unit))
+}
+
+/// Makes the interface of a unit whose name is reserved; gives both back if the driver fails.
+fn create_at<P: Platform>(
+    td: &Thread<'_, P>,
+    cloner: &Shared<Cloner<P>, P>,
+    name: &IfName,
+    unit: u32,
+    params: &CloneParams<P>,
+) -> Result<Ifp<P>, Errno> {
+    let vnet = td.curvnet();
+    let created = create_named(td, cloner, name, Some(unit), params);
+    vnet.names.lock().unreserve(name, td.id());
     created.inspect_err(|_| cloner.free_unit(unit))
 }
 

@@ -9,7 +9,7 @@ use crate::platform::{Mutex, Platform};
 use crate::sync::SxAssert;
 use crate::thread::Thread;
 use crate::vnet::list::Grace;
-use crate::vnet::{VnetRef, group_verbs, ifunit_ref};
+use crate::vnet::{group_verbs, ifunit_ref};
 
 use super::{CloneFlags, Cloner, if_clone_restoregroup, list};
 
@@ -84,16 +84,12 @@ pub(crate) fn destroy_with_flags<P: Platform>(
     Ok(())
 }
 
-/// Takes an interface away from its cloner that is unregistered by somebody else than [`destroy_with_flags`], with its
-/// group and its unit. Under the detach lock.
-pub(crate) fn forget_cloned<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
+/// Takes an interface away from its cloner that is unregistered by somebody else than [`destroy_with_flags`], and gives
+/// its unit back. Under the detach lock.
+pub(crate) fn forget_cloned<P: Platform>(ifp: &Ifp<P>) {
     let Some(cloner) = ({ ifp.cloner.lock().clone() }) else { return };
     if !cloner.interfaces.remove(ifp) {
         return;
-    }
-    if let Some(membership) = group_verbs::leave(td, vnet, ifp, cloner.name(), Grace::Shared) {
-        let none = ifp.spares.lock().cloner.replace(membership);
-        drop(none);
     }
     if let (true, Some(unit)) = (cloner.ty.flags.contains(CloneFlags::AUTOUNIT), ifp.dunit()) {
         cloner.free_unit(unit);

@@ -23,7 +23,7 @@ mod destroy;
 mod params;
 
 pub(crate) use create::parse_unit;
-pub use create::{if_clone_create, if_clone_create_kind};
+pub use create::{if_clone_create, if_clone_create_kind, if_clone_create2};
 pub use destroy::{if_clone_destroy, if_clone_destroyif};
 pub use params::{CloneParams, Peer, StackFlags, StackMode};
 
@@ -74,6 +74,8 @@ pub struct CloneType<P: Platform> {
     pub maxunit: u32,
     /// How many units every vnet has from the start; they cannot be destroyed by a user.
     pub minifs: u32,
+    /// Names that are the kind's beside its own with a number: `em0.10` of the kind `vlan`. They have no unit.
+    pub matches: Option<fn(&str) -> bool>,
     /// Makes one.
     pub create: CreateFn<P>,
     /// Destroys one.
@@ -81,8 +83,13 @@ pub struct CloneType<P: Platform> {
 }
 
 impl<P: Platform> CloneType<P> {
-    /// `ifc_simple_match`: the name of the kind, followed by digits only.
+    /// `ifc_match`: whether an interface of this name is of the kind.
     pub fn matches(&self, name: &str) -> bool {
+        self.numbers(name) || self.matches.is_some_and(|matches| matches(name))
+    }
+
+    /// `ifc_simple_match`: the name of the kind, followed by digits only.
+    pub(crate) fn numbers(&self, name: &str) -> bool {
         name.strip_prefix(self.name).is_some_and(|unit| unit.bytes().all(|byte| byte.is_ascii_digit()))
     }
 }

@@ -31,6 +31,7 @@ impl<P: Platform> Disc<P> {
         flags: CloneFlags::AUTOUNIT,
         maxunit: IF_MAXUNIT,
         minifs: 0,
+        matches: None,
         create: |td, request| simple::create(td, request, &Self::KIND),
         destroy: |td, _, ifp, _| {
             simple::destroy(td, ifp);

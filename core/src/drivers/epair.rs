@@ -35,6 +35,7 @@ impl<P: Platform> Epair<P> {
         flags: CloneFlags::empty(),
         maxunit: IF_MAXUNIT,
         minifs: 0,
+        matches: None,
         create,
         destroy,
     };

@@ -33,6 +33,7 @@ impl<P: Platform> Gif<P> {
         flags: CloneFlags::AUTOUNIT,
         maxunit: IF_MAXUNIT,
         minifs: 0,
+        matches: None,
         create: |td, request| simple::create(td, request, &Self::KIND),
         destroy: |td, _, ifp, _| {
             simple::destroy(td, ifp);

@@ -38,6 +38,7 @@ impl<P: Platform> Loopback<P> {
         flags: CloneFlags::AUTOUNIT,
         maxunit: IF_MAXUNIT,
         minifs: Self::MINIFS,
+        matches: None,
         create: |td, request| simple::create(td, request, &Self::KIND),
         destroy: |td, _, ifp, flags| {
             let permanent = ifp.dunit().is_some_and(|unit| unit < Self::MINIFS);

@@ -1,20 +1,66 @@
 //! The built-in drivers: each a cloner and nothing special.
 
+use crate::Errno;
 use crate::clone::CloneType;
+use crate::ifnet::Ifp;
 use crate::platform::Platform;
+use crate::thread::Thread;
 
+mod bridge;
 mod disc;
 mod epair;
 mod gif;
+mod ipvlan;
+mod lagg;
 mod loopback;
+mod macvlan;
 mod simple;
+mod stack;
+mod stacked;
 pub mod tun;
 mod veth;
+mod vlan;
 
+pub use bridge::{bridge_addm, bridge_delm, bridge_members};
+pub use lagg::{lagg_addport, lagg_delport, lagg_ports};
+pub use stacked::stack_mode;
 pub use veth::veth_peer;
+pub use vlan::{vlan_config, vlan_parent, vlan_unconfig};
 
 /// The cloners that every kernel has, in the order in which a vnet gets them.
-pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 8] {
+pub fn builtin<P: Platform>() -> [&'static CloneType<P>; 14] {
     let [tun, tap, vmnet] = tun::cloners();
-    [loopback::cloner(), disc::cloner(), epair::cloner(), gif::cloner(), tun, tap, vmnet, veth::cloner()]
+    [
+        loopback::cloner(),
+        disc::cloner(),
+        epair::cloner(),
+        gif::cloner(),
+        tun,
+        tap,
+        vmnet,
+        vlan::cloner(),
+        bridge::cloner(),
+        lagg::cloner(),
+        veth::cloner(),
+        ipvlan::cloner(),
+        ipvlan::tap_cloner(),
+        macvlan::cloner(),
+    ]
+}
+
+/// What the drivers do once, when the kernel boots: their event handlers.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
+    stack::init(td)?;
+    veth::init(td)?;
+    stacked::init(td)
+}
+
+/// Whether both sides of every membership of an interface agree (I16); what is wrong.
+pub(crate) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
+    vlan::check(ifp)?;
+    bridge::check(ifp)?;
+    lagg::check(ifp)
 }

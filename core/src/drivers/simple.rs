@@ -1,10 +1,11 @@
-//! A cloned interface that is one interface and no more: what loopback and disc have in common.
+//! A cloned interface that is one interface and no more: what loopback and disc have in common; and what every cloned
+//! Ethernet interface begins with.
 
 use crate::Errno;
 use crate::clone::CloneRequest;
 use crate::ifnet::{IfFlags, IfOps, IfType, IfnetOwner, Ifp};
-use crate::lifecycle::{alloc::set_names, if_alloc, if_attach, if_detach, if_free};
-use crate::mem::Shared;
+use crate::lifecycle::{alloc::set_names, ether_ifattach, if_alloc, if_attach, if_detach, if_free};
+use crate::mem::{AnyShared, Shared};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
@@ -44,6 +45,39 @@ pub(super) fn create<P: Platform>(
             Ok(ifp)
         }
         Err(errno) => {
+            if_free(td, owner);
+            Err(errno)
+        }
+    }
+}
+
+/// Makes and attaches an Ethernet interface of this kind, with the driver's data in place before anybody sees it. Of the
+/// link-level address the last two bytes are the index, unless it is all zeros.
+pub(super) fn ether<P: Platform>(
+    td: &Thread<'_, P>,
+    request: &CloneRequest<'_, P>,
+    kind: &Kind<P>,
+    lladdr: [u8; 6],
+    softc: AnyShared<P>,
+) -> Result<IfnetOwner<P>, Errno> {
+    let owner = if_alloc(td, kind.if_type)?;
+    let made = set_names(&owner, request.name, request.cloner.name(), request.unit).and_then(|()| {
+        owner.init_flags(kind.flags);
+        owner.set_ops(kind.ops);
+        owner.set_softc(Some(softc));
+        let mut own = lladdr;
+        if own != [0; 6] {
+            own[3..].copy_from_slice(&owner.index().to_be_bytes()[1..]);
+        }
+        ether_ifattach(td, &owner, own)
+    });
+    match made {
+        Ok(()) => {
+            owner.set_mtu(kind.mtu);
+            Ok(owner)
+        }
+        Err(errno) => {
+            owner.set_softc(None);
             if_free(td, owner);
             Err(errno)
         }

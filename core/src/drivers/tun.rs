@@ -181,6 +181,7 @@ impl<P: Platform> Tuntap<P> {
         flags: CloneFlags::AUTOUNIT,
         maxunit: IF_MAXUNIT,
         minifs: 0,
+        matches: None,
         create: |td, request| create(td, request, Kind::Tun),
         destroy,
     };

@@ -9,9 +9,10 @@ use crate::Errno;
 use crate::clone::{
     CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, Peer, if_clone_addif, release_name, reserve_name,
 };
+use crate::event::{Event, PRI_ANY, eventhandler_register};
 use crate::ifnet::group::Membership;
 use crate::ifnet::stack::StackOps;
-use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, if_try_ref};
+use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_try_ref};
 use crate::lifecycle::alloc::set_names;
 use crate::lifecycle::unregister::{UnregisterList, call, unregister_many, unregister_queue};
 use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc, if_free, if_input, if_link_state_change};
@@ -31,8 +32,13 @@ struct End<P: Platform> {
 struct Veth<P>(core::marker::PhantomData<P>);
 
 impl<P: Platform> Veth<P> {
-    const OPS: &'static IfOps<P> =
-        &IfOps { transmit, input: |_, _, packet| drop(packet), qflush: |_, _| {}, ioctl: Some(ioctl), reassign: None };
+    const OPS: &'static IfOps<P> = &IfOps {
+        transmit,
+        input: |_, _, packet| drop(packet),
+        qflush: |_, _| {},
+        ioctl: Some(|_, _, _| Ok(())),
+        reassign: None,
+    };
 
     const STACK: &'static StackOps<P> = &StackOps { uninit: |_, ifp| ifp.set_softc(None), address: None };
 
@@ -41,6 +47,7 @@ impl<P: Platform> Veth<P> {
         flags: CloneFlags::AUTOUNIT,
         maxunit: IF_MAXUNIT,
         minifs: 0,
+        matches: None,
         create,
         destroy: dellink,
     };
@@ -190,17 +197,30 @@ pub fn veth_peer<P: Platform>(ifp: &Ifnet<P>) -> Option<IfnetRef<P>> {
     end_of(ifp).and_then(|softc| softc.peer.lock().clone())
 }
 
-/// The link is up while both ends are.
-fn ioctl<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, request: Ioctl) -> Result<(), Errno> {
-    if let (Ioctl::SetFlags, Some(peer)) = (request, veth_peer(ifp))
-        && let Some(this) = veth_peer(&peer)
-    {
-        let up = [&this, &peer].iter().all(|end| end.flags().contains(IfFlags::UP));
-        for end in [&this, &peer] {
-            if_link_state_change(td, end, if up { LinkState::Up } else { LinkState::Down });
+/// `veth_open`, `veth_close`: the link is up while both ends are.
+fn up_or_down<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _: usize) {
+    let (ifp, up) = match *event {
+        Event::Up(ifp) => (ifp, true),
+        Event::Down(ifp) => (ifp, false),
+        _ => return,
+    };
+    if ifp.if_type() != IfType::Ether {
+        return;
+    }
+    if let Some(peer) = veth_peer(ifp) {
+        let both = up && peer.flags().contains(IfFlags::UP);
+        for end in [ifp, &*peer] {
+            if_link_state_change(td, end, if both { LinkState::Up } else { LinkState::Down });
         }
     }
-    Ok(())
+}
+
+/// Registers the handler that watches the ends.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
+    eventhandler_register(td, up_or_down, 0, PRI_ANY).map(drop)
 }
 
 /// `veth_xmit`: what goes out of one end comes in at the other, in that end's vnet.
@@ -253,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_elsewhere_goes_in_its_own_vnets_work_and_the_wait_does_it() {
+    fn a_peer_elsewhere_goes_in_its_own_vnets_work() {
         let (host, kernel) = kernel(TaskMode::Immediate);
         let td = kernel.thread().expect("room");
         let v1 = vnet_alloc(&td).expect("memory");
@@ -275,7 +295,9 @@ mod tests {
         if_clone_destroy(&td, "a").expect("made");
         assert!(kernel.run_deferred(&td), "the worker's way");
         make().expect("memory");
-        assert_eq!(if_unregister(&td, "a"), Ok(()), "the helper's way");
+        assert_eq!(if_unregister(&td, "a"), Ok(()), "the other end is not waited for");
+        assert_eq!(v1.ifcnt(), 2);
+        assert!(kernel.run_deferred(&td));
         assert_eq!(v1.ifcnt(), 1);
         make().expect("memory");
         vnet_destroy(&td, &v1).expect("alive");

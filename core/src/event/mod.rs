@@ -38,6 +38,8 @@ pub enum Event<'a, P: Platform> {
     Link(&'a Ifp<P>, LinkState),
     /// The link-level address changed (`iflladdr_event`).
     Lladdr(&'a Ifp<P>),
+    /// The MTU changed (Linux's `NETDEV_CHANGEMTU`).
+    Mtu(&'a Ifp<P>),
     /// An Ethernet driver has attached (`ether_ifattach_event`).
     EtherIfattach(&'a Ifp<P>),
     /// A group came into being (`group_attach_event`).
@@ -46,6 +48,10 @@ pub enum Event<'a, P: Platform> {
     GroupDetach(&'a str),
     /// The members of a group changed (`group_change_event`).
     GroupChange(&'a str),
+    /// A VLAN of this tag was configured on an interface (`vlan_config`).
+    VlanConfig(&'a Ifp<P>, u16),
+    /// A VLAN of this tag left its parent (`vlan_unconfig`).
+    VlanUnconfig(&'a Ifp<P>, u16),
     /// A cloner was attached to a vnet (`if_clone_event`).
     Clone(&'a str),
 }
@@ -211,6 +217,12 @@ fn trace<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
     let interface = |name: &str, ifp: &Ifp<P>| {
         view(td, ifp, |ifp| td.trace(&Record::Interface { event: name, ifp, cur }));
     };
+    let vlan = |name: &str, ifp: &Ifp<P>, vid: u16| {
+        let mut event: heapless::String<24> = heapless::String::new();
+        let fits = fmt::Write::write_fmt(&mut event, format_args!("{name} {vid}"));
+        debug_assert!(fits.is_ok(), "a tag has at most 5 digits");
+        interface(&event, ifp);
+    };
     let group = |name: &str, group: &str| td.trace(&Record::Group { event: name, group, cur });
     match *event {
         Event::Arrival(ifp) => interface("ifnet_arrival_event", ifp),
@@ -222,11 +234,13 @@ fn trace<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
         Event::Link(ifp, LinkState::Unknown) => interface("ifnet_link_event UNKNOWN", ifp),
         Event::Lladdr(ifp) => interface("iflladdr_event", ifp),
         Event::EtherIfattach(ifp) => interface("ether_ifattach_event", ifp),
+        Event::VlanConfig(ifp, vid) => vlan("vlan_config", ifp, vid),
+        Event::VlanUnconfig(ifp, vid) => vlan("vlan_unconfig", ifp, vid),
         Event::GroupAttach(name) => group("group_attach_event", name),
         Event::GroupDetach(name) => group("group_detach_event", name),
         Event::GroupChange(name) => group("group_change_event", name),
         // Not on the lists of FreeBSD 15.1, whose log the trace equals, or left out of that log.
-        Event::Attached(_) | Event::Rename(..) | Event::Clone(_) => {}
+        Event::Attached(_) | Event::Rename(..) | Event::Clone(_) | Event::Mtu(_) => {}
     }
 }
 

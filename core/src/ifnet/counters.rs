@@ -18,9 +18,11 @@ pub enum IfCounter {
     Iqdrops,
     /// Output packets dropped.
     Oqdrops,
+    /// Packets received that nobody wanted: of a VLAN that is not there.
+    Noproto,
 }
 
-const COUNT: usize = IfCounter::Oqdrops as usize + 1;
+const COUNT: usize = IfCounter::Noproto as usize + 1;
 
 /// The counters of one interface. They survive a move.
 pub(crate) struct Counters([AtomicUsize; COUNT]);

@@ -16,6 +16,8 @@ bitflags! {
         const POINTOPOINT = 0x10;
         /// Resources allocated; the driver runs.
         const RUNNING = 0x40;
+        /// Does not resolve addresses.
+        const NOARP = 0x80;
         /// Receives all packets, counted by `if_pcount`.
         const PROMISC = 0x100;
         /// Receives all multicast packets, counted by `if_amcount`.
@@ -85,6 +87,10 @@ pub enum IfType {
     Ppp = 0x17,
     /// Loopback.
     Loop = 0x18,
+    /// A VLAN.
+    L2Vlan = 0x87,
+    /// A bridge.
+    Bridge = 0xd1,
     /// Generic tunnel.
     Gif = 0xf0,
 }

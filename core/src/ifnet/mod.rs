@@ -31,6 +31,7 @@ pub(crate) mod afdata;
 mod counters;
 mod flags;
 pub(crate) mod group;
+pub(crate) mod hook;
 pub(crate) mod life;
 pub(crate) mod name;
 pub(crate) mod ops;
@@ -48,6 +49,7 @@ use addr::IfMultiaddr;
 use afdata::AfData;
 use counters::Counters;
 use group::{ByIfnet, Membership, Spares};
+use hook::Hooks;
 use life::Life;
 use stack::{Adjacency, ByLower, ByUpper, StackOps};
 
@@ -116,6 +118,7 @@ pub struct Ifnet<P: Platform> {
     capenable: AtomicU32,
     pub(crate) counters: Counters,
     pub(crate) bpf: BpfSlot<P>,
+    pub(crate) hooks: Hooks<P>,
     pub(crate) cloner: P::Mutex<Option<Shared<Cloner<P>, P>>>,
     pub(crate) tasks: AtomicUsize,
     /// Whether the last announcement was an arrival (I13).
@@ -208,6 +211,7 @@ impl<P: Platform> Ifnet<P> {
             capenable: AtomicU32::new(0),
             counters: Counters::new(),
             bpf: BpfSlot::new(),
+            hooks: Hooks::new(),
             cloner: P::Mutex::new(None),
             tasks: AtomicUsize::new(0),
             announced: AtomicBool::new(false),

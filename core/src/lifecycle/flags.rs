@@ -2,6 +2,7 @@
 
 use crate::Errno;
 use crate::event::{Event, rt_ifmsg};
+use crate::ifnet::hook::HookKind;
 use crate::ifnet::{IF_MAXMTU, IF_MINMTU, IfFlags, Ifp, Ioctl};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -52,7 +53,8 @@ pub fn if_setflags<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, flags: IfFlags
     }
     let changeable = IfFlags::CANTCHANGE.union(IfFlags::UP).complement();
     ifp.clear_flags(changeable.difference(flags));
-    ifp.set_flags(flags.intersection(changeable));
+    // As in FreeBSD, the driver sees `IFF_UP` already.
+    ifp.set_flags(flags.intersection(changeable.union(IfFlags::UP)));
     if let Some(ioctl) = ifp.ops().ioctl {
         let _ = ioctl(td, ifp, Ioctl::SetFlags);
     }
@@ -102,6 +104,13 @@ pub fn if_allmulti<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, on: bool) -> R
     if_setflag(td, ifp, Counted::Allmulti, on)
 }
 
+/// One fewer wants every packet, of an interface that departs: its driver is not told.
+pub(crate) fn ifpromisc_gone<P: Platform>(ifp: &Ifp<P>) {
+    if step(ifp, Counted::Promisc, false) == Ok(true) && !ifp.raw_flags().contains(IfFlags::PPROMISC) {
+        toggle(ifp, Counted::Promisc, false);
+    }
+}
+
 fn if_setflag<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, which: Counted, on: bool) -> Result<(), Errno> {
     if !step(ifp, which, on)? || ifp.raw_flags().contains(which.permanent()) {
         return Ok(());
@@ -141,15 +150,20 @@ fn toggle<P: Platform>(ifp: &Ifp<P>, which: Counted, on: bool) {
 /// `SIOCSIFMTU`, in bytes.
 ///
 /// # Errors
-/// `EINVAL` outside `IF_MINMTU..=IF_MAXMTU`, or the driver's error; the MTU is then as before.
+/// `EINVAL` outside `IF_MINMTU..=IF_MAXMTU`, `EOPNOTSUPP` for a member of a bridge, or the driver's error; the MTU is then
+/// as before.
 pub fn if_setmtu<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, mtu: u32) -> Result<(), Errno> {
     if !(IF_MINMTU..=IF_MAXMTU).contains(&mtu) {
         return Err(Errno::EINVAL);
+    }
+    if ifp.hooks.has(HookKind::Bridge) {
+        return Err(Errno::EOPNOTSUPP);
     }
     let ioctl = ifp.ops().ioctl.ok_or(Errno::EOPNOTSUPP)?;
     ioctl(td, ifp, Ioctl::SetMtu(mtu))?;
     ifp.set_mtu(mtu);
     let _cur = td.curvnet_set(Some(ifp.if_vnet(td)));
     rt_ifmsg(td, ifp);
+    td.kernel().events.invoke(td, &Event::Mtu(ifp));
     Ok(())
 }

@@ -16,6 +16,11 @@ pub fn if_link_state_change<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, state
     if ifp.swap_link_state(state) == state {
         return;
     }
+    link_state_changed(td, ifp);
+}
+
+/// The link state was changed by somebody who had to do it under a lock of its own; queues the task.
+pub(crate) fn link_state_changed<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     td.kernel().taskq.enqueue(td, ifp, Tasks::LINK);
 }
 

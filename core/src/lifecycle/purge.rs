@@ -102,6 +102,40 @@ pub fn if_setlladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, lladdr: [u8; 
     Ok(())
 }
 
+/// Lets an interface show a link-level address that is another's as well: a member of an aggregate, a VLAN. Both then
+/// hold the same object, so that this needs no memory. Gives what the interface held before, with its reference; `None`
+/// if it has no link-level address any more, and then nothing has happened.
+///
+/// # Events
+/// `iflladdr_event`.
+pub(crate) fn lladdr_lend<P: Platform>(
+    td: &Thread<'_, P>,
+    ifp: &Ifp<P>,
+    lent: &Shared<IfAddr<P>, P>,
+) -> Option<Shared<IfAddr<P>, P>> {
+    let former = {
+        let mut slot = ifp.lladdr.lock();
+        if slot.is_none() || ifp.is_dying() || !lent.life.try_acquire() {
+            return None;
+        }
+        slot.replace(lent.clone())
+    };
+    td.kernel().events.invoke(td, &Event::Lladdr(ifp));
+    former
+}
+
+/// Gives an interface the address back that [`lladdr_lend`] has taken from it.
+///
+/// # Events
+/// `iflladdr_event`, unless the interface is dying.
+pub(crate) fn lladdr_restore<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, own: Shared<IfAddr<P>, P>) {
+    if let Some(lent) = lladdr_lend(td, ifp, &own) {
+        ifa_free(lent);
+    }
+    // The reference that the borrower kept; the interface has one of its own again, or is dying and wants none.
+    ifa_free(own);
+}
+
 /// `if_purgeaddrs`: takes every network address away. The link-level address stays.
 pub(crate) fn if_purgeaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     td.preempt();

@@ -14,7 +14,8 @@ use crate::vnet::ifnet_byindex;
 /// None; inside an epoch section.
 ///
 /// # Errors
-/// The driver's; `ENXIO` from an interface that is dead.
+/// The driver's; `ENXIO` from an interface that is dead; `ENOBUFS` if the packet came through too many interfaces within
+/// this call, as it does when bridges form a ring.
 pub fn if_transmit<P: Platform>(
     td: &Thread<'_, P>,
     ifp: &Ifnet<P>,
@@ -22,18 +23,24 @@ pub fn if_transmit<P: Platform>(
     _section: &Section<'_, P>,
 ) -> Result<(), Errno> {
     bpf_mtap(td, ifp);
+    let Some(_hop) = td.hop(1) else {
+        drop(packet);
+        ifp.count(IfCounter::Oerrors, 1);
+        return Err(Errno::ENOBUFS);
+    };
     let sent = (ifp.ops().transmit)(td, ifp, packet);
     ifp.count(if sent.is_ok() { IfCounter::Opackets } else { IfCounter::Oerrors }, 1);
     sent
 }
 
-/// `if_input`: a packet came in through the interface. Whoever stands above it and has asked for its packets gets it.
+/// `if_input`: a packet came in through the interface. What is stacked on it may take the packet.
 ///
 /// # Locks
 /// None; inside an epoch section.
 pub fn if_input<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer, _section: &Section<'_, P>) {
     bpf_mtap(td, ifp);
     ifp.count(IfCounter::Ipackets, 1);
+    let Some(packet) = ifp.hooks.input(td, ifp, packet) else { return };
     match ifp.rx_handler() {
         Some(handler) => (handler.input)(td, ifp, &handler.data, packet),
         None => (ifp.ops().input)(td, ifp, packet),

@@ -47,12 +47,16 @@ use crate::sync::XGuard;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::thread::Thread;
 use crate::trace::Record;
+use crate::vnet::group_verbs::if_delgroups;
 use crate::vnet::list::if_unlink_ifnet;
 use crate::vnet::{VnetRef, ifunit_ref};
 
 use super::alloc::if_free;
 use super::attach::release_places_away;
 use super::detach::take_down;
+
+/// How often a waiter gives way to a worker before it does the work itself.
+const PATIENCE: u32 = 4;
 
 /// After how many fruitless rounds a wait is reported, and then after each twice as many.
 const FIRST_REPORT: u32 = 4;
@@ -206,12 +210,13 @@ fn unregister_in<P: Platform>(td: &Thread<'_, P>, vnet: Option<&VnetRef<P>>, lis
     while let Some(ifp) = pop(td, &list.0) {
         let vnet = vnet.cloned().unwrap_or_else(|| ifp.if_vnet(td));
         let _cur = td.curvnet_set(Some(vnet.clone()));
-        forget_cloned(td, &vnet, &ifp);
+        forget_cloned(&ifp);
         bpfdetach(td, &ifp);
         if if_unlink_ifnet(td, &ifp, false).is_none() {
             let name = ifp.name();
             td.platform().panic(format_args!("{name}: interface is not on the active list"));
         }
+        if_delgroups(td, &vnet, &ifp);
         push(td, &unlinked.0, &ifp);
     }
 
@@ -373,15 +378,17 @@ fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
 /// `netdev_wait_allrefs_any`: waits until everything that this call has unregistered is freed, and helps.
 fn wait_until_freed<P: Platform>(td: &Thread<'_, P>) {
     let me = td.id().0.get();
-    let (mut rounds, mut report_at) = (0, FIRST_REPORT);
+    let (mut patience, mut rounds, mut report_at) = (PATIENCE, 0, FIRST_REPORT);
     loop {
         run_todo(td);
         let Some(ifp) = find_todo(td, |ifp| ifp.awaited_by.load(Ordering::Relaxed) == me) else { return };
         let helps = !td.hazard(Hazard::WaitOnOwnExecutor);
-        let worked = helps && run_works(td);
         if ifp.life.is_deferred() {
             td.net_epoch_drain_callbacks();
-        } else if !worked {
+        } else if patience > 0 {
+            patience -= 1;
+            td.platform().relax();
+        } else if !(helps && run_works(td)) {
             rounds += 1;
             if rounds == report_at {
                 report_at *= 2;
@@ -398,3 +405,6 @@ fn report<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     let (name, count) = (ifp.names.lock().xname.clone(), ifp.refcount());
     log(td, format_args!("unregister: waiting for {name} to become free. Usage count = {count}"));
 }
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests;

@@ -114,6 +114,26 @@ pub trait Platform: Sized + Send + Sync + 'static {
     /// with a worker thread wakes it; the worker calls the kernel's `run_deferred`.
     fn work_queued(&self) {}
 
+    /// `m_copypacket`: a copy of a packet, for a bridge that sends it out of several members. `None` is a lack of
+    /// memory, or a host whose packets cannot be copied: the last member still gets the packet itself.
+    fn copy_packet(&self, packet: &Self::Buffer) -> Option<Self::Buffer> {
+        let _ = packet;
+        None
+    }
+
+    /// `ether_vlanencap`: puts an 802.1Q header with this tag on a frame, outside of any that it has. `false` from a
+    /// host whose buffers have no such thing; then nothing can be sent through a VLAN.
+    fn vlan_encap(&self, frame: &mut Self::Buffer, tag: u16) -> bool {
+        let _ = (frame, tag);
+        false
+    }
+
+    /// Takes the outermost 802.1Q header off a frame; its tag. `None` if it has none.
+    fn vlan_decap(&self, frame: &mut Self::Buffer) -> Option<u16> {
+        let _ = frame;
+        None
+    }
+
     /// The emulated kernel panics with `message`: the texts of FreeBSD's `panic(9)`. Must not return.
     fn panic(&self, message: fmt::Arguments<'_>) -> ! {
         panic!("{message}")

@@ -20,7 +20,9 @@ const HAZARDS: &[(&str, &str)] = scenarios!("hazards":
     "destroy-waits-with-lock", "teardown-on-own-queue",
 );
 
-const DEMO: &[(&str, &str)] = scenarios!("demo": "seed1-driver-detach", "seed1-epair-jail");
+const DEMO: &[(&str, &str)] = scenarios!("demo":
+    "seed1-driver-detach", "seed1-epair-jail", "seed2-ipvlan", "seed2-chain",
+);
 
 fn source(dir: &str, table: &[(&str, &str)], name: &str) -> Source {
     let text = table.iter().find(|(other, _)| *other == name).map_or("", |(_, text)| text);

@@ -2,6 +2,7 @@
 //!
 //! [`threads`] runs it on OS threads, [`shuttle`] under a scheduler that the [explorer](crate::explore) controls.
 
+mod frame;
 mod parking;
 pub mod shuttle;
 pub mod threads;

@@ -21,7 +21,9 @@ mod arena;
 
 pub use arena::{Arena, Usage};
 
+use super::frame;
 use crate::explore::{Execution, What};
+use crate::runner::Observer;
 
 /// The platform of one explored execution.
 #[derive(Clone, Debug)]
@@ -29,6 +31,7 @@ pub struct ShuttleHost {
     execution: Execution,
     arena: Arena,
     work: Arc<StdMutex<Work>>,
+    observer: Arc<Observer>,
 }
 
 /// What the worker is to do.
@@ -42,7 +45,7 @@ impl ShuttleHost {
     /// A host for this execution, with memory of its own.
     #[must_use]
     pub fn new(execution: &Execution) -> Self {
-        Self { execution: execution.clone(), arena: Arena::new(), work: Arc::default() }
+        Self { execution: execution.clone(), arena: Arena::new(), work: Arc::default(), observer: Arc::default() }
     }
 
     /// The execution it runs in.
@@ -55,6 +58,12 @@ impl ShuttleHost {
     #[must_use]
     pub fn arena(&self) -> &Arena {
         &self.arena
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub fn observer(&self) -> &Observer {
+        &self.observer
     }
 
     /// For the worker thread: waits until work is queued and returns `true`; `false` once there is none and there will
@@ -118,12 +127,27 @@ impl Platform for ShuttleHost {
         self.execution.wakeup(self.work_channel());
     }
 
+    fn copy_packet(&self, packet: &Vec<u8>) -> Option<Vec<u8>> {
+        frame::copy(packet)
+    }
+
+    fn vlan_encap(&self, frame: &mut Vec<u8>, tag: u16) -> bool {
+        frame::encap(frame, tag)
+    }
+
+    fn vlan_decap(&self, frame: &mut Vec<u8>) -> Option<u16> {
+        frame::decap(frame)
+    }
+
     fn panic(&self, message: fmt::Arguments<'_>) -> ! {
         self.execution.kernel_panic(message.to_string())
     }
 
     fn trace(&self, _thread: ThreadId, record: &Record<'_>) {
         self.execution.log(|| What::Trace(record.to_string()));
+        if let Some(line) = self.observer.record(record) {
+            self.execution.log(|| What::Note(line));
+        }
     }
 
     fn lock_event(&self, _thread: ThreadId, lock: &'static str, what: LockEvent) {

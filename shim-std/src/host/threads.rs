@@ -44,6 +44,7 @@ use ifnet::Platform;
 use ifnet::platform::{self, Channel, LockEvent, ThreadId};
 use ifnet::trace::Record;
 
+use super::frame;
 use super::parking::Parking;
 pub use super::watch::Sleeper;
 use super::watch::{Doing, Watch};
@@ -268,6 +269,18 @@ impl<B: Send + 'static> Platform for ThreadHost<B> {
         let _work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         self.watch.work_pending.store(true, Ordering::Release);
         self.work_arrived.notify_one();
+    }
+
+    fn copy_packet(&self, packet: &B) -> Option<B> {
+        frame::copy(packet)
+    }
+
+    fn vlan_encap(&self, frame: &mut B, tag: u16) -> bool {
+        frame::encap(frame, tag)
+    }
+
+    fn vlan_decap(&self, frame: &mut B) -> Option<u16> {
+        frame::decap(frame)
     }
 
     fn panic(&self, message: fmt::Arguments<'_>) -> ! {

@@ -7,7 +7,7 @@ use ifnet::platform::ThreadId;
 use ifnet::{Errno, Platform as _};
 
 use super::host::Host;
-use super::{Boot, Failure, execute};
+use super::{Boot, Failure, Observer, execute};
 use crate::explore::{Execution, OracleViolation, Program, What};
 use crate::host::shuttle::{Arena, ShuttleHost};
 use crate::scenario::{Script, Source};
@@ -87,6 +87,10 @@ impl Host for ShuttleHost {
                 Err(None) => "failed".into(),
             })
         });
+    }
+
+    fn observer(&self) -> &Observer {
+        Self::observer(self)
     }
 
     fn output(&self, line: &str) {

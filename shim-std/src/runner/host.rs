@@ -5,6 +5,8 @@ use core::time::Duration;
 use ifnet::Errno;
 use ifnet::platform::{Platform, ThreadId};
 
+use super::observe::Observer;
+
 /// A host on which scenarios run.
 pub trait Host: Platform<Buffer = Vec<u8>> {
     /// A thread that was started.
@@ -45,6 +47,9 @@ pub trait Host: Platform<Buffer = Vec<u8>> {
     fn command_finished(&self, thread: &str, text: &str, result: Result<(), Option<Errno>>) {
         let _ = (thread, text, result);
     }
+
+    /// What was seen so far. The host shows it every record of the core.
+    fn observer(&self) -> &Observer;
 
     /// The scenario prints a line.
     fn output(&self, line: &str);

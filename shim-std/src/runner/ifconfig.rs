@@ -4,10 +4,14 @@ use core::fmt::Write as _;
 use core::net::IpAddr;
 
 use ifnet::clone::if_clone_list;
+use ifnet::drivers::{
+    bridge_addm, bridge_delm, bridge_members, lagg_addport, lagg_delport, lagg_ports, vlan_config, vlan_parent,
+    vlan_unconfig,
+};
 use ifnet::{
-    Errno, IfFlags, IfnetRef, Ifp, SockAddr, if_addaddr, if_addgroup, if_clone_create, if_clone_destroy, if_deladdr,
-    if_delgroup, if_getgroupmembers, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu,
-    if_vmove_loan, if_vmove_reclaim, ifunit_ref,
+    CloneParams, Errno, IfFlags, IfnetRef, Ifp, SockAddr, if_addaddr, if_addgroup, if_clone_create2, if_clone_destroy,
+    if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr,
+    if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
 };
 
 use super::host::Host;
@@ -44,10 +48,13 @@ impl<H: Host> Interp<'_, '_, H> {
                 let _ = if_getgroupmembers(td, &group, |name| names.push(name.to_owned()));
                 names.iter().for_each(|name| self.print(name));
             }
-            // The drivers that take parameters are not among the built-in ones.
-            Ifconfig::Create { vlan: Some(_), .. } => return Err(Errno::EOPNOTSUPP.into()),
-            Ifconfig::Create { name, vlan: None, actions } => {
-                let created = if_clone_create(td, &name)?.to_string();
+            Ifconfig::Create { name, vlan, actions } => {
+                let mut params = CloneParams::default();
+                if let Some(vlan) = vlan {
+                    params.lower = Some(self.lookup(&vlan.parent)?);
+                    params.tag = Some(vlan.tag);
+                }
+                let created = if_clone_create2(td, &name, &params)?.to_string();
                 if created != name {
                     self.print(&created);
                 }
@@ -79,6 +86,10 @@ impl<H: Host> Interp<'_, '_, H> {
         ifunit_ref(self.td, name).ok_or(Errno::ENXIO)
     }
 
+    fn named(&self, name: &str, absent: Errno) -> Result<IfnetRef<H>, Errno> {
+        ifunit_ref(self.td, name).ok_or(absent)
+    }
+
     fn one(&self, name: &str, action: Action) -> Result<(), Errno> {
         let td = self.td;
         // These look the interface up themselves; `-vnet` does it in the other vnet.
@@ -107,13 +118,15 @@ impl<H: Host> Interp<'_, '_, H> {
             Action::Ether(mac) => if_setlladdr(td, &ifp, mac),
             Action::Description(text) => if_setdescription(&ifp, text.as_deref().unwrap_or_default()),
             Action::Address(address) => self.address(&ifp, &address),
-            Action::AddMember(_)
-            | Action::DeleteMember(_)
-            | Action::LaggPort(_)
-            | Action::UnLaggPort(_)
-            | Action::LaggProto(_)
-            | Action::VlanDev(_)
-            | Action::UnVlanDev => Err(Errno::EOPNOTSUPP),
+            // What is not there gives the errno of each ioctl, not that of `ifioctl`.
+            Action::AddMember(member) => bridge_addm(td, &ifp, &*self.named(&member, Errno::ENOENT)?),
+            Action::DeleteMember(member) => bridge_delm(td, &ifp, &*self.named(&member, Errno::ENOENT)?),
+            Action::LaggPort(port) => lagg_addport(td, &ifp, &*self.named(&port, Errno::EINVAL)?),
+            Action::UnLaggPort(port) => lagg_delport(td, &ifp, &*self.named(&port, Errno::EINVAL)?),
+            Action::LaggProto(proto) if proto == "failover" => Ok(()),
+            Action::LaggProto(_) => Err(Errno::EPROTONOSUPPORT),
+            Action::VlanDev(vlan) => vlan_config(td, &ifp, &*self.named(&vlan.parent, Errno::ENOENT)?, vlan.tag),
+            Action::UnVlanDev => vlan_unconfig(td, &ifp),
             Action::Destroy | Action::Name(_) | Action::Vnet(_) | Action::UnVnet(_) => Ok(()),
         }
     }
@@ -161,6 +174,13 @@ impl<H: Host> Interp<'_, '_, H> {
             };
             self.print(&line);
         }
+        if let Some((parent, tag)) = vlan_parent(ifp) {
+            self.print(&format!("\tvlan: {tag} parent interface: {}", parent.name()));
+        }
+        let mut uppers = Vec::new();
+        bridge_members(ifp, |member| uppers.push(format!("\tmember: {}", member.name())));
+        lagg_ports(ifp, |port| uppers.push(format!("\tlaggport: {}", port.name())));
+        uppers.iter().for_each(|line| self.print(line));
         let groups = show::groups(self.td, ifp);
         let mut line = String::new();
         // `all` is everybody's and goes without saying.

@@ -204,6 +204,7 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
         let outermost = self.commands == 0;
         self.world.host().command_started(&self.name, &text);
         if outermost {
+            self.world.host().observer().command(self.td.id(), Some(&text));
             self.world.begin();
         }
         self.commands += 1;
@@ -212,6 +213,7 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
         if outermost {
             // Inside a section the locks of the check cannot be taken.
             self.world.end(self.td, self.sections == 0);
+            self.world.host().observer().command(self.td.id(), None);
         }
         let result = match &status {
             Ok(Ok(())) => Ok(()),

@@ -30,6 +30,8 @@ mod ifconfig;
 pub(crate) mod interp;
 pub(crate) mod jail;
 mod kpi;
+mod linux;
+mod observe;
 mod perform;
 mod show;
 #[cfg(test)]
@@ -44,6 +46,7 @@ use ifnet::{Config, Errno, Kernel, TaskMode};
 
 pub use explored::program;
 pub use host::Host;
+pub use observe::Observer;
 pub use threads::{Options, Report, Verdict, run};
 
 use crate::scenario::{Diagnostics, Script, Source};
@@ -53,7 +56,7 @@ use world::World;
 /// How the emulated kernel of a scenario is booted.
 #[derive(Clone, Debug, Default)]
 pub struct Boot {
-    /// When queued tasks run; by default at once, if the scenario has one thread, and by a worker otherwise.
+    /// When queued tasks run; by default at once, if the scenario has one thread and no `ip`, and by a worker otherwise.
     pub tasks: Option<TaskMode>,
     /// The historical bugs to open.
     pub hazards: HazardSet,
@@ -107,7 +110,7 @@ impl core::error::Error for Failure {}
 /// When the emulated kernel does, in the way of the host.
 pub fn execute<H: Host>(host: H, source: &Source, script: &Script, boot: &Boot) -> Result<(), Failure> {
     let memory = host.allocator();
-    let concurrent = script.is_concurrent();
+    let concurrent = script.is_concurrent() || script.is_linux();
     let tasks = boot.tasks.unwrap_or(if concurrent { TaskMode::Deferred } else { TaskMode::Immediate });
     let config = Config::default().threads(MAX_THREADS).tasks(tasks).hazards(boot.hazards);
     let kernel = Kernel::boot(host, config).map_err(Failure::Boot)?;

@@ -9,7 +9,7 @@ use ifnet::{Errno, Thread, bpf_open, drivers, if_transmit, ifunit};
 use super::host::Host;
 use super::interp::{Interp, Stop};
 use super::{Done, Fail, Status};
-use crate::scenario::command::{Arg, Cmd, Devctl, Ip, Test};
+use crate::scenario::command::{Arg, Cmd, Devctl, Test};
 use crate::scenario::{Span, parse_sh};
 
 impl<H: Host> Interp<'_, '_, H> {
@@ -33,6 +33,11 @@ impl<H: Host> Interp<'_, '_, H> {
             Cmd::Ping { interface } => ping(self.td, &interface).map_err(Fail::from),
             Cmd::Kpi(kpi) => self.kpi(kpi).map_err(Fail::from),
             Cmd::Show(show) => self.show(show).map_err(Fail::from),
+            Cmd::Order(events) => self.world.host().observer().in_order(&events).map_err(Fail::because),
+            Cmd::Settle => {
+                self.settle();
+                Ok(())
+            }
             Cmd::Sequence(text) => self.say(&format!("## {text}")),
             Cmd::Step(text) => self.say(&format!("  - {text}")),
             Cmd::Result(text) => self.say(&format!("    => {text}")),
@@ -50,6 +55,16 @@ impl<H: Host> Interp<'_, '_, H> {
             Cmd::Ip(ip) => return self.ip(ip, span),
         };
         Ok(status)
+    }
+
+    /// `settle`: until no other command and no work is under way, and nothing is queued or deferred. For one thread at a
+    /// time: two would wait for each other.
+    fn settle(&self) {
+        self.world.wait_alone();
+        while self.world.kernel.run_deferred(self.td) {}
+        self.td.net_epoch_drain_callbacks();
+        while self.world.kernel.run_deferred(self.td) {}
+        self.world.wait_alone();
     }
 
     fn say(&mut self, line: &str) -> Status {
@@ -98,20 +113,6 @@ impl<H: Host> Interp<'_, '_, H> {
 
     fn kldunload(&mut self, module: &str) -> Result<(), Errno> {
         self.world.kernel.deregister_cloner(self.td, kind(module))
-    }
-
-    /// The Linux dialect, as far as the built-in drivers go: namespaces are jails.
-    fn ip(&mut self, ip: Ip, span: Span) -> Done {
-        match ip {
-            Ip::NetnsAdd(name) => Ok(self.jail_make(&name).map(drop).map_err(Fail::from)),
-            Ip::NetnsDel(name) => Ok(self.jail_remove(&name).map_err(Fail::from)),
-            Ip::NetnsList => {
-                self.jls();
-                Ok(Ok(()))
-            }
-            Ip::NetnsExec { netns, rest } => self.jexec(&netns, &rest, span),
-            Ip::Link { .. } => Ok(Err(Errno::EOPNOTSUPP.into())),
-        }
     }
 }
 

@@ -15,6 +15,7 @@ impl<H: Host> Interp<'_, '_, H> {
                 let (highest, limit) = self.world.kernel.if_index(self.td);
                 format!("    = if_index(max)={highest} if_indexlim={limit}")
             }
+            Show::Monitor(netns) => self.world.host().observer().monitored(&netns).ok_or(Errno::ENOENT)?,
             Show::Vnet(number) => {
                 let vnet = self.world.vnet_by_number(number).ok_or(Errno::ENXIO)?;
                 let _cur = self.td.curvnet_set(Some(vnet.clone()));

@@ -15,7 +15,7 @@ use ifnet::platform::{Channel, LockEvent, Platform, ThreadId};
 use ifnet::trace::Record;
 
 use super::host::Host;
-use super::{Boot, Failure, execute};
+use super::{Boot, Failure, Observer, execute};
 use crate::alloc::CountingAlloc;
 use crate::host::threads::{Halted, KernelPanic, Lock, Sleeper, ThreadHost};
 use crate::scenario::{Diagnostics, Script, Source, parse};
@@ -176,6 +176,7 @@ struct Shared {
     deadlock: Mutex<Option<Vec<Sleeper>>>,
     bug: Mutex<Option<String>>,
     closed: AtomicBool,
+    observer: Observer,
 }
 
 impl fmt::Debug for Shared {
@@ -189,6 +190,8 @@ struct Lines {
     all: Vec<String>,
     sink: Option<LineSink>,
     trace: bool,
+    /// The scenario is over: what follows is not shown.
+    over: bool,
 }
 
 impl Lines {
@@ -208,11 +211,12 @@ impl Shared {
     fn new(options: &Options) -> Arc<Self> {
         Arc::new(Self {
             host: ThreadHost::new(),
-            lines: Mutex::new(Lines { all: Vec::new(), sink: options.sink.clone(), trace: options.trace }),
+            lines: Mutex::new(Lines { all: Vec::new(), sink: options.sink.clone(), trace: options.trace, over: false }),
             handles: Mutex::default(),
             deadlock: Mutex::default(),
             bug: Mutex::default(),
             closed: AtomicBool::new(false),
+            observer: Observer::default(),
         })
     }
 
@@ -360,12 +364,17 @@ impl Host for Threads {
         self.work_queued();
     }
 
+    fn observer(&self) -> &Observer {
+        &self.0.observer
+    }
+
     fn output(&self, line: &str) {
         self.0.lines().push(line.to_owned());
     }
 
     fn taking_down(&self) {
-        self.0.lines().trace = false;
+        let mut lines = self.0.lines();
+        (lines.trace, lines.over) = (false, true);
     }
 
     fn live_bytes(memory: &CountingAlloc) -> usize {
@@ -402,18 +411,34 @@ impl Platform for Threads {
         self.0.host.work_queued();
     }
 
+    fn copy_packet(&self, packet: &Vec<u8>) -> Option<Vec<u8>> {
+        self.0.host.copy_packet(packet)
+    }
+
+    fn vlan_encap(&self, frame: &mut Vec<u8>, tag: u16) -> bool {
+        self.0.host.vlan_encap(frame, tag)
+    }
+
+    fn vlan_decap(&self, frame: &mut Vec<u8>) -> Option<u16> {
+        self.0.host.vlan_decap(frame)
+    }
+
     fn panic(&self, message: fmt::Arguments<'_>) -> ! {
         self.0.host.panic(message)
     }
 
-    fn trace(&self, _thread: ThreadId, record: &Record<'_>) {
+    fn trace(&self, thread: ThreadId, record: &Record<'_>) {
+        let monitored = self.0.observer.record(record);
         let mut lines = self.0.lines();
         if lines.trace {
-            // A line of the kernel's log stands alone; events are indented.
-            let line = match record {
-                Record::Log { .. } => record.to_string(),
-                _ => format!("    . {record}"),
-            };
+            match (self.0.observer.call_path(thread, record), record) {
+                (Some(path), _) => path.into_iter().for_each(|line| lines.push(line)),
+                // A line of the kernel's log stands alone; events are indented.
+                (None, Record::Log { .. }) => lines.push(record.to_string()),
+                (None, _) => lines.push(format!("    . {record}")),
+            }
+        }
+        if let Some(line) = monitored.filter(|_| !lines.over) {
             lines.push(line);
         }
     }

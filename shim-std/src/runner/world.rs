@@ -121,6 +121,13 @@ impl<H: Host> World<H> {
         });
     }
 
+    /// Waits until the caller's command is the only one under way.
+    pub(crate) fn wait_alone(&self) {
+        while *self.in_flight.lock() > 1 {
+            self.host().relax();
+        }
+    }
+
     pub(crate) fn check(&self, td: &Thread<'_, H>) {
         if let Err(violation) = invariants::check(td) {
             self.outcome.lock().invariant.get_or_insert_with(|| violation.to_string());

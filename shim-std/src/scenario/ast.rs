@@ -23,6 +23,16 @@ impl Script {
         found
     }
 
+    /// Whether it speaks the Linux dialect: devices are then unregistered by a worker for each vnet.
+    #[must_use]
+    pub fn is_linux(&self) -> bool {
+        let mut found = false;
+        walk(&self.stmts, &mut |stmt| {
+            found |= stmt.words().first().and_then(Word::literal) == Some("ip");
+        });
+        found
+    }
+
     /// The panic text that the scenario is expected to end in.
     #[must_use]
     pub fn expected_panic(&self) -> Option<&str> {

@@ -6,7 +6,7 @@ use ifnet::Errno;
 
 use super::command::KpiCall;
 use super::command::ifconfig::{Action, Ifconfig};
-use super::command::ip::{Ip, Link, LinkAdd, LinkKind};
+use super::command::ip::{Ip, Ipvl, Link, LinkAdd, LinkKind};
 use super::*;
 
 fn good(text: &str) -> Script {
@@ -111,7 +111,8 @@ fn seed_2_verbatim() {
     };
     let veth = LinkKind::Veth { peer: Some("veth1".into()), peer_netns: None };
     assert_eq!(cmd(text[3]), Cmd::Ip(Ip::Link { netns: Some("ns1".into()), call: add("veth0", None, veth) }));
-    let ipvlan = add("ipvl2", Some(("veth0", "ns1")), LinkKind::Ipvlan(Some("l2".into())));
+    let ipvlan =
+        add("ipvl2", Some(("veth0", "ns1")), LinkKind::Ipvlan(Ipvl { mode: Some("l2".into()), ..Ipvl::default() }));
     assert_eq!(cmd(text[4]), Cmd::Ip(Ip::Link { netns: Some("ns2".into()), call: ipvlan }));
     assert_eq!(cmd(text[6]), Cmd::Ip(Ip::Link { netns: Some("ns1".into()), call: Link::Del("veth0".into()) }));
 }

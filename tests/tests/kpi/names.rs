@@ -250,6 +250,7 @@ static FEW: CloneType<Host> = CloneType {
     flags: CloneFlags::AUTOUNIT,
     maxunit: 1,
     minifs: 0,
+    matches: None,
     create: |td, request| {
         let owner = if_alloc(td, IfType::Other)?;
         if_initname(&owner, request.cloner.name(), request.unit)?;

@@ -245,6 +245,7 @@ static TOY: CloneType<Host> = CloneType {
     flags: CloneFlags::AUTOUNIT,
     maxunit: 9,
     minifs: 1,
+    matches: None,
     create: |td, request| {
         let owner = if_alloc(td, IfType::Other)?;
         let made = ifnet::if_initname(&owner, request.cloner.name(), request.unit)

@@ -40,7 +40,7 @@ pub enum Ifconfig {
 /// A vlan's tag and parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vlan {
-    /// The tag, 1 to 4094.
+    /// The tag. The kernel refuses what is not from 1 to 4094.
     pub tag: u16,
     /// The parent interface.
     pub parent: String,
@@ -243,7 +243,7 @@ fn vlan(word: &Arg, args: &mut Args<'_>) -> Result<Vlan, CmdError> {
     loop {
         let value = args.value(option, "a value")?;
         if option.text == "vlan" {
-            tag = Some(value.number("a vlan tag", 1..=4094)?);
+            tag = Some(value.number("a vlan tag", 0..=u16::MAX)?);
         } else {
             parent = Some(value.text.clone());
         }

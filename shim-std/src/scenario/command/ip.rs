@@ -2,6 +2,7 @@
 //!
 //! A network namespace is a vnet, and its name is a jail's name.
 
+use super::super::suggest::nearest;
 use super::CmdError;
 use super::args::{Arg, Args};
 
@@ -20,6 +21,11 @@ pub enum Ip {
         netns: String,
         /// The command; never empty.
         rest: Vec<Arg>,
+    },
+    /// `ip [-n NS] monitor`: notes the link messages of a namespace from now on.
+    Monitor {
+        /// `-n NS`: the namespace, if not the thread's.
+        netns: Option<String>,
     },
     /// `ip [-n NS] link …`
     Link {
@@ -79,10 +85,10 @@ pub enum LinkKind {
         /// Where the other end is put.
         peer_netns: Option<String>,
     },
-    /// `ipvlan [mode l2|l3|l3s]`
-    Ipvlan(Option<String>),
-    /// `ipvtap [mode l2|l3|l3s]`
-    Ipvtap(Option<String>),
+    /// `ipvlan [mode l2|l3|l3s] [private|vepa]`
+    Ipvlan(Ipvl),
+    /// `ipvtap [mode l2|l3|l3s] [private|vepa]`
+    Ipvtap(Ipvl),
     /// `macvlan [mode private|vepa|bridge|passthru]`
     Macvlan(Option<String>),
     /// `vlan id N`
@@ -91,6 +97,19 @@ pub enum LinkKind {
     Bridge,
     /// `dummy`
     Dummy,
+    /// Any other word: the kernel's to refuse.
+    Other(String),
+}
+
+/// The options of `ipvlan` and `ipvtap`. A mode that does not exist is the kernel's to refuse.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ipvl {
+    /// `mode M`
+    pub mode: Option<String>,
+    /// `private`
+    pub private: bool,
+    /// `vepa`
+    pub vepa: bool,
 }
 
 /// A change by `ip link set`.
@@ -117,13 +136,18 @@ const TYPES: &[&str] = &["veth", "ipvlan", "ipvtap", "macvlan", "vlan", "bridge"
 pub(super) fn decode(args: &mut Args<'_>) -> Result<Ip, CmdError> {
     let mut netns = None;
     loop {
-        let object = args.need("`netns` or `link`")?;
+        let object = args.need("`netns`, `link` or `monitor`")?;
         match object.text.as_str() {
             "-n" | "-netns" => netns = Some(value(object, args, "a namespace")?),
             "link" => return Ok(Ip::Link { netns, call: link(object, args)? }),
+            "monitor" => {
+                // All there is to be seen are links.
+                let _ = args.eat("link") || args.eat("all");
+                return Ok(Ip::Monitor { netns });
+            }
             "netns" if netns.is_some() => return Err(object.error("`-n` has no meaning before `netns`")),
             "netns" => return self::netns(object, args),
-            _ => return Err(object.unknown("object of `ip`", &["netns", "link"])),
+            _ => return Err(object.unknown("object of `ip`", &["netns", "link", "monitor"])),
         }
     }
 }
@@ -199,24 +223,42 @@ fn kind(word: &Arg, args: &mut Args<'_>) -> Result<LinkKind, CmdError> {
     let name = args.value(word, "the name of a type")?;
     Ok(match name.text.as_str() {
         "veth" => veth(args)?,
-        "ipvlan" => LinkKind::Ipvlan(mode(args, &["l2", "l3", "l3s"])?),
-        "ipvtap" => LinkKind::Ipvtap(mode(args, &["l2", "l3", "l3s"])?),
-        "macvlan" => LinkKind::Macvlan(mode(args, &["private", "vepa", "bridge", "passthru"])?),
+        "ipvlan" => LinkKind::Ipvlan(ipvl(args)?),
+        "ipvtap" => LinkKind::Ipvtap(ipvl(args)?),
+        "macvlan" => LinkKind::Macvlan(mode(args)?),
         "vlan" => match args.next() {
             Some(id) if id.text == "id" => LinkKind::Vlan(args.value(id, "a tag")?.number("a vlan tag", 1..=4094)?),
             _ => return Err(name.error("a vlan needs a tag").help("write `type vlan id N`")),
         },
         "bridge" => LinkKind::Bridge,
         "dummy" => LinkKind::Dummy,
+        // A slip is told where it is; what is like nothing known goes to the kernel.
+        other if nearest(other, TYPES).is_none() => LinkKind::Other(other.to_owned()),
         _ => return Err(name.unknown("type", TYPES)),
     })
 }
 
-fn mode(args: &mut Args<'_>, modes: &[&str]) -> Result<Option<String>, CmdError> {
-    let Some(word) = args.peek().filter(|arg| arg.text == "mode") else { return Ok(None) };
-    args.next();
-    let mode = args.value(word, "the name of a mode")?;
-    if modes.contains(&mode.text.as_str()) { Ok(Some(mode.text.clone())) } else { Err(mode.unknown("mode", modes)) }
+fn mode(args: &mut Args<'_>) -> Result<Option<String>, CmdError> {
+    match args.peek() {
+        Some(word) if word.text == "mode" => {
+            args.next();
+            value(word, args, "the name of a mode").map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn ipvl(args: &mut Args<'_>) -> Result<Ipvl, CmdError> {
+    let mut out = Ipvl { mode: mode(args)?, ..Ipvl::default() };
+    while let Some(word) = args.next() {
+        match word.text.as_str() {
+            "private" => out.private = true,
+            "vepa" => out.vepa = true,
+            "bridge" => (out.private, out.vepa) = (false, false),
+            _ => return Err(word.unknown("option of an ipvlan", &["mode", "private", "vepa", "bridge"])),
+        }
+    }
+    Ok(out)
 }
 
 fn veth(args: &mut Args<'_>) -> Result<LinkKind, CmdError> {

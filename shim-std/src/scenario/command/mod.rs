@@ -75,8 +75,12 @@ pub enum Cmd {
     },
     /// `kpi FUNC ARGS`: a driver-side function.
     Kpi(Kpi),
-    /// `show v1`, `show if_index`
+    /// `show v1`, `show if_index`, `show monitor NS`
     Show(Show),
+    /// `order 'A' 'B' …`: each event was seen exactly once, and in this order.
+    Order(Vec<String>),
+    /// `settle`: waits until everything that was queued or deferred is done.
+    Settle,
     /// `sequence TEXT`: prints `## TEXT`.
     Sequence(String),
     /// `step TEXT`: prints `  - TEXT`.
@@ -130,6 +134,8 @@ pub const COMMANDS: &[&str] = &[
     "ping",
     "kpi",
     "show",
+    "order",
+    "settle",
     "sequence",
     "step",
     "result",
@@ -172,6 +178,8 @@ pub fn decode(argv: &[Arg]) -> Result<Cmd, CmdError> {
         "errno" => Cmd::Errno { rest: args.command()? },
         "sh" => shell::sh(&mut args)?,
         "show" => Cmd::Show(shell::show(&mut args)?),
+        "order" => Cmd::Order(args.command()?.into_iter().map(|arg| arg.text).collect()),
+        "settle" => Cmd::Settle,
         "sequence" => Cmd::Sequence(args.line()),
         "step" => Cmd::Step(args.line()),
         "result" => Cmd::Result(args.line()),

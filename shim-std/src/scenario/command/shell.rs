@@ -45,22 +45,29 @@ impl Test {
 }
 
 /// What `show` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Show {
     /// `show vN`: the interface list of a vnet.
     Vnet(u32),
     /// `show if_index`: the index table's extent.
     IfIndex,
+    /// `show monitor NS`: what `ip -n NS monitor` has noted so far, in one line.
+    Monitor(String),
 }
 
 pub(super) fn show(args: &mut Args<'_>) -> Result<Show, CmdError> {
-    let arg = args.need("`v0`, `v1`, … or `if_index`")?;
+    let arg = args.need("`v0`, `v1`, …, `if_index` or `monitor`")?;
     if arg.text == "if_index" {
         return Ok(Show::IfIndex);
     }
+    if arg.text == "monitor" {
+        return Ok(Show::Monitor(args.value(arg, "a namespace")?.text.clone()));
+    }
     let number = arg.text.strip_prefix('v').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
     let number = number.and_then(|n| n.parse().ok());
-    number.map(Show::Vnet).ok_or_else(|| arg.error(format!("{} is not `vN` or `if_index`", quote(&arg.text))))
+    number
+        .map(Show::Vnet)
+        .ok_or_else(|| arg.error(format!("{} is not `vN`, `if_index` or `monitor`", quote(&arg.text))))
 }
 
 pub(super) fn sleep(args: &mut Args<'_>) -> Result<Duration, CmdError> {

@@ -1,0 +1,38 @@
+//! `macvlan`: uppers with link-level addresses of their own on one lower interface.
+
+use crate::clone::{CloneFlags, CloneType, IF_MAXUNIT, StackMode};
+use crate::platform::Platform;
+
+use super::stacked::{self, Family, Kind};
+
+const MACVLAN: &Kind = &Kind {
+    family: &Family {
+        name: "macvlan",
+        uninit: "macvlan_uninit",
+        modes: &[StackMode::Vepa, StackMode::Private, StackMode::Bridge, StackMode::Passthru],
+        port_mode: false,
+        same_lladdr: false,
+        mtu_grows: false,
+    },
+    tap: false,
+};
+
+/// A name for the constants that need the platform.
+struct Macvlan<P>(core::marker::PhantomData<P>);
+
+impl<P: Platform> Macvlan<P> {
+    const CLONER: &'static CloneType<P> = &CloneType {
+        name: "macvlan",
+        flags: CloneFlags::AUTOUNIT,
+        maxunit: IF_MAXUNIT,
+        minifs: 0,
+        matches: None,
+        create: |td, request| stacked::create(td, request, MACVLAN),
+        destroy: stacked::dellink,
+    };
+}
+
+/// The cloner of the kind.
+pub(super) fn cloner<P: Platform>() -> &'static CloneType<P> {
+    Macvlan::CLONER
+}

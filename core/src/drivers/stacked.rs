@@ -1,0 +1,523 @@
+//! Upper interfaces that share a lower one: what `ipvlan`, `ipvtap` and `macvlan` have in common.
+//!
+//! A lower interface that has such uppers is a *port*: its receive slot is taken, so that another family cannot stack on
+//! it, and the port holds a reference on it. The port counts the uppers that are not yet uninitialised; the last one
+//! empties the slot and gives the reference up. This is what orders the end of a stack: an upper may be unregistered by
+//! another thread, in another vnet, long after its lower has departed, and the lower is freed only then.
+//!
+//! # The departure of a lower
+//!
+//! The handler of the departure marks every upper as `dying` and queues it, under the port's lock; it unregisters those
+//! of its own vnet after it has released the lock, because their uninitialisation takes that again (Linux a8455260b2e9).
+//! A move is a departure as well: `IFF_DYING` tells them apart, and the uppers of a lower that moves stay.
+//!
+//! # Reserve, then commit
+//!
+//! A create takes everything that can fail before its interface is visible: id, adjacency, data, port.
+
+use crate::Errno;
+use crate::clone::{CloneFlags, CloneRequest, Cloner, StackFlags, StackMode};
+use crate::event::{Event, PRI_ANY, eventhandler_register};
+use crate::hazard::Hazard;
+use crate::ifnet::stack::{Admit, StackOps};
+use crate::ifnet::{IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, RxHandler, SockAddr, if_try_ref};
+use crate::lifecycle::alloc::set_names;
+use crate::lifecycle::unregister::{UnregisterList, call, unregister_many, unregister_queue};
+use crate::lifecycle::{
+    adjacency, ether_ifattach, if_alloc, if_free, if_input, if_link_state_change, if_lladdr, if_setlladdr, if_transmit,
+    if_upper_unlink,
+};
+use crate::mem::{AnyShared, IdSpace, Link, Linked, Shared, TailQ};
+use crate::platform::{Mutex, Platform};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{LockClass, Sx};
+use crate::thread::Thread;
+use crate::vnet::VnetRef;
+
+/// The highest id of an upper on its port.
+const ID_MAX: u32 = 0xFFFD;
+
+/// What kinds that share a port have in common.
+pub(super) struct Family {
+    /// The kind that takes the receive slot.
+    pub(super) name: &'static str,
+    /// What the trace calls the end of an upper.
+    pub(super) uninit: &'static str,
+    /// The modes, the default one first.
+    pub(super) modes: &'static [StackMode],
+    /// Mode and flags are the port's: the last create wins.
+    pub(super) port_mode: bool,
+    /// Uppers have the link-level address of the lower, and follow it.
+    pub(super) same_lladdr: bool,
+    /// Uppers follow the MTU of the lower also when it grows.
+    pub(super) mtu_grows: bool,
+}
+
+/// One kind.
+pub(super) struct Kind {
+    pub(super) family: &'static Family,
+    /// Its packets go to a character device, so that nothing can stack on it.
+    pub(super) tap: bool,
+}
+
+/// The list of a port's uppers: `pnodes`.
+enum ByPort {}
+
+/// `struct ipvl_port`: a lower interface with uppers.
+struct Port<P: Platform> {
+    family: &'static Family,
+    /// Good as long as `reference` is there.
+    lower: Ifp<P>,
+    reference: P::Mutex<Option<IfnetRef<P>>>,
+    /// `pnodes_lock`.
+    pnodes: Sx<P>,
+    /// In the order of creation, written under `pnodes`.
+    uppers: TailQ<Upper<P>, P, ByPort>,
+    state: P::Mutex<PortState<P>>,
+}
+
+struct PortState<P: Platform> {
+    /// Uppers that are not yet uninitialised.
+    count: u32,
+    mode: StackMode,
+    flags: StackFlags,
+    ids: IdSpace<P::Allocator>,
+    /// Where the search for an id begins: ids are not used again before the range is through.
+    next_id: u32,
+}
+
+/// `struct ipvl_dev`: the private data of an upper.
+struct Upper<P: Platform> {
+    ifp: Ifp<P>,
+    owner: P::Mutex<Option<IfnetOwner<P>>>,
+    port: Shared<Port<P>, P>,
+    kind: &'static Kind,
+    id: u32,
+    mode: StackMode,
+    /// The lower is going: this upper is taken apart, though still attached.
+    dying: AtomicBool,
+    in_port: Link<Self, P>,
+}
+
+impl<P: Platform> Linked<P, ByPort> for Upper<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_port
+    }
+}
+
+/// A name for the constants that need the platform.
+struct Stacked<P>(core::marker::PhantomData<P>);
+
+impl<P: Platform> Stacked<P> {
+    const OPS: &'static IfOps<P> =
+        &IfOps { transmit, input: |_, _, packet| drop(packet), qflush: |_, _| {}, ioctl: Some(ioctl), reassign: None };
+
+    const STACK: &'static StackOps<P> = &StackOps { uninit, address: Some(admit_address) };
+}
+
+/// Registers the handler through which uppers follow their lower.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
+    eventhandler_register(td, lower_event, 0, PRI_ANY).map(drop)
+}
+
+fn upper_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Upper<P>, P>> {
+    ifp.softc()?.to_shared::<Upper<P>>()
+}
+
+fn port_of<P: Platform>(lower: &Ifnet<P>) -> Option<Shared<Port<P>, P>> {
+    lower.rx_handler()?.data.to_shared::<Port<P>>()
+}
+
+/// The mode of an `ipvlan`, `ipvtap` or `macvlan`, the flags of its port, and its id there; `None` for another kind.
+pub fn stack_mode<P: Platform>(ifp: &Ifnet<P>) -> Option<(StackMode, StackFlags, u32)> {
+    let upper = upper_of(ifp)?;
+    let state = upper.port.state.lock();
+    let mode = if upper.kind.family.port_mode { state.mode } else { upper.mode };
+    Some((mode, state.flags, upper.id))
+}
+
+/// `ipvlan_link_new`: makes an upper of the interface that the request names. An upper of the same family is not stacked
+/// upon, but stood beside.
+pub(super) fn create<P: Platform>(
+    td: &Thread<'_, P>,
+    request: &CloneRequest<'_, P>,
+    kind: &'static Kind,
+) -> Result<Ifp<P>, Errno> {
+    let params = request.params;
+    let mode = params.mode.unwrap_or(kind.family.modes[0]);
+    let flags = params.flags.unwrap_or_default();
+    let excluded = StackFlags::PRIVATE | StackFlags::VEPA;
+    if !kind.family.modes.contains(&mode) || flags.contains(excluded) || !excluded.contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    let asked = params.lower.as_ref().ok_or(Errno::EINVAL)?;
+    let beside = upper_of(asked).filter(|upper| upper.kind.family.name == kind.family.name);
+    let lower = beside.map_or_else(|| Ifp::clone(asked), |upper| upper.port.lower.clone());
+    if lower.is_dying() || lower.is_queued() {
+        return Err(Errno::ENODEV);
+    }
+    let port = port_get(td, &lower, kind.family)?;
+    create_on(td, request, kind, &port, mode).inspect_err(|_| port_put(td, &port))
+}
+
+fn create_on<P: Platform>(
+    td: &Thread<'_, P>,
+    request: &CloneRequest<'_, P>,
+    kind: &'static Kind,
+    port: &Shared<Port<P>, P>,
+    mode: StackMode,
+) -> Result<Ifp<P>, Errno> {
+    let alone = mode == StackMode::Passthru || port.has_passthru(td);
+    if alone && !port.uppers.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let id = port.alloc_id()?;
+    let made = if_alloc(td, IfType::Ether).and_then(|owner| {
+        let ifp = Ifp::clone(&owner);
+        let upper = attach(td, request, &owner, || Upper {
+            ifp: ifp.clone(),
+            owner: P::Mutex::new(None),
+            port: port.clone(),
+            kind,
+            id,
+            mode,
+            dying: AtomicBool::new(false),
+            in_port: Link::new(td.domain()),
+        });
+        match upper {
+            Ok(upper) => {
+                *upper.owner.lock() = Some(owner);
+                Ok(upper)
+            }
+            Err(errno) => {
+                ifp.rx_handler_unregister();
+                ifp.set_softc(None);
+                if_free(td, owner);
+                Err(errno)
+            }
+        }
+    });
+    let upper = made.inspect_err(|_| port.free_id(id))?;
+    port.set_mode(td, mode, request.params.flags);
+    {
+        let _pnodes = port.pnodes.xlock(td);
+        let listed = port.uppers.insert_tail(&upper);
+        debug_assert!(listed, "a new upper is on no list");
+    }
+    if_link_state_change(td, &upper.ifp, port.lower.link_state());
+    Ok(upper.ifp.clone())
+}
+
+/// Makes the private data and the adjacency, and attaches: what can fail of that before anything is visible.
+fn attach<P: Platform>(
+    td: &Thread<'_, P>,
+    request: &CloneRequest<'_, P>,
+    owner: &IfnetOwner<P>,
+    upper: impl FnOnce() -> Upper<P>,
+) -> Result<Shared<Upper<P>, P>, Errno> {
+    let upper = Shared::try_new(td.domain(), upper())?;
+    let (lower, family) = (&upper.port.lower, upper.kind.family);
+    set_names(owner, request.name, request.cloner.name(), request.unit)?;
+    owner.init_flags(IfFlags::BROADCAST | IfFlags::SIMPLEX | IfFlags::MULTICAST | IfFlags::RUNNING);
+    owner.set_ops(Stacked::OPS);
+    *owner.stack_ops.lock() = Some(Stacked::STACK);
+    owner.set_softc(Some(upper.clone().erase()));
+    if upper.kind.tap {
+        let data = upper.clone().erase();
+        owner.rx_handler_register(RxHandler { kind: "tap", data, input: |_, _, _, packet| drop(packet) })?;
+    }
+    let lladdr = match if_lladdr(td, lower) {
+        Some(SockAddr::Link(lladdr)) if family.same_lladdr => lladdr,
+        _ => own_lladdr(owner),
+    };
+    let link = adjacency::prepare(td, lower, owner, false)?;
+    if let Err(errno) = ether_ifattach(td, owner, lladdr) {
+        link.end();
+        return Err(errno);
+    }
+    owner.set_mtu(request.params.mtu.unwrap_or_else(|| lower.mtu()));
+    adjacency::commit(td, lower, owner, &link);
+    Ok(upper)
+}
+
+/// A locally administered address, different for each index.
+fn own_lladdr<P: Platform>(ifp: &Ifnet<P>) -> [u8; 6] {
+    let [_, high, middle, low] = ifp.index().to_be_bytes();
+    [0x02, high, middle, low, 0x02, 0x0a]
+}
+
+/// The port of a lower, made if there is none; counted once more. Under the detach lock.
+fn port_get<P: Platform>(
+    td: &Thread<'_, P>,
+    lower: &Ifp<P>,
+    family: &'static Family,
+) -> Result<Shared<Port<P>, P>, Errno> {
+    if lower.rx_handler().is_some() {
+        let port = port_of(lower).filter(|port| port.family.name == family.name).ok_or(Errno::EBUSY)?;
+        port.state.lock().count += 1;
+        return Ok(port);
+    }
+    if lower.if_type() != IfType::Ether || lower.flags().contains(IfFlags::LOOPBACK) {
+        return Err(Errno::EINVAL);
+    }
+    let reference =
+        if td.hazard(Hazard::UpperFreedBeforeLowerRef) { None } else { Some(if_try_ref(lower).ok_or(Errno::ENODEV)?) };
+    let state = PortState {
+        count: 1,
+        mode: family.modes[0],
+        flags: StackFlags::empty(),
+        ids: IdSpace::new(td.allocator()),
+        next_id: 1,
+    };
+    let port = Port {
+        family,
+        lower: lower.clone(),
+        reference: P::Mutex::new(reference),
+        pnodes: Sx::new("pnodes_lock", LockClass::PORT, false),
+        uppers: TailQ::new(td.domain()),
+        state: P::Mutex::new(state),
+    };
+    let port = Shared::try_new(td.domain(), port)?;
+    lower.rx_handler_register(RxHandler { kind: family.name, data: port.clone().erase(), input: receive })?;
+    Ok(port)
+}
+
+/// `ipvlan_port_destroy` by the last one: the receive slot is free again, and the lower is let go.
+fn port_put<P: Platform>(td: &Thread<'_, P>, port: &Port<P>) {
+    let last = {
+        let _pnodes = port.pnodes.xlock(td);
+        let mut state = port.state.lock();
+        state.count -= 1;
+        state.count == 0
+    };
+    if last {
+        port.lower.rx_handler_unregister();
+        let reference = port.reference.lock().take();
+        drop(reference);
+    }
+}
+
+impl<P: Platform> Port<P> {
+    /// The next id that is free, cyclically.
+    fn alloc_id(&self) -> Result<u32, Errno> {
+        let mut state = self.state.lock();
+        let from = state.next_id;
+        for id in (from..=ID_MAX).chain(1..from) {
+            if state.ids.take(id)? {
+                state.next_id = if id == ID_MAX { 1 } else { id + 1 };
+                return Ok(id);
+            }
+        }
+        Err(Errno::ENOSPC)
+    }
+
+    fn free_id(&self, id: u32) {
+        self.state.lock().ids.give(id);
+    }
+
+    fn has_passthru(&self, td: &Thread<'_, P>) -> bool {
+        let section = td.net_epoch_enter();
+        self.uppers.iter(&section).any(|upper| upper.mode == StackMode::Passthru)
+    }
+
+    /// `ipvlan_set_port_mode`: the mode holds for all uppers of the port; in the layer-3 modes they do not resolve
+    /// addresses.
+    fn set_mode(&self, td: &Thread<'_, P>, mode: StackMode, flags: Option<StackFlags>) {
+        if !self.family.port_mode {
+            return;
+        }
+        {
+            let mut state = self.state.lock();
+            state.mode = mode;
+            state.flags = flags.unwrap_or(state.flags);
+        }
+        self.for_each(td, |upper| {
+            if mode == StackMode::L2 {
+                upper.ifp.clear_flags(IfFlags::NOARP);
+            } else {
+                upper.ifp.set_flags(IfFlags::NOARP);
+            }
+        });
+    }
+
+    /// Calls `each` for every upper, outside of any epoch section. Under the detach lock, or for reports.
+    fn for_each(&self, td: &Thread<'_, P>, mut each: impl FnMut(&Shared<Upper<P>, P>)) {
+        let mut cursor = {
+            let section = td.net_epoch_enter();
+            self.uppers.first(&section).and_then(|upper| upper.try_share())
+        };
+        while let Some(upper) = cursor {
+            let next = {
+                let section = td.net_epoch_enter();
+                self.uppers.next(&upper, &section).and_then(|upper| upper.try_share())
+            };
+            each(&upper);
+            cursor = next;
+        }
+    }
+}
+
+/// `ipvlan_link_delete`. An upper that is `dying` is taken apart already: success.
+pub(super) fn dellink<P: Platform>(
+    td: &Thread<'_, P>,
+    _: &Shared<Cloner<P>, P>,
+    ifp: &Ifp<P>,
+    _: CloneFlags,
+) -> Result<(), Errno> {
+    let Some(upper) = upper_of(ifp) else { return Ok(()) };
+    let vnet = ifp.if_vnet(td);
+    let list = UnregisterList::new(td);
+    {
+        let _pnodes = upper.port.pnodes.xlock(td);
+        if !upper.dying.load(Ordering::Acquire) || td.hazard(Hazard::UpperDeletedTwice) {
+            core_delete(td, &vnet, &upper, &list);
+        }
+    }
+    unregister_many(td, &list);
+    Ok(())
+}
+
+/// `__ipvlan_link_delete`: takes an upper apart and gives it up. Under the port's lock.
+fn core_delete<P: Platform>(
+    td: &Thread<'_, P>,
+    vnet: &VnetRef<P>,
+    upper: &Shared<Upper<P>, P>,
+    list: &UnregisterList<P>,
+) {
+    let port = &upper.port;
+    if upper.kind.tap {
+        upper.ifp.rx_handler_unregister();
+    }
+    port.free_id(upper.id);
+    let listed = port.uppers.remove(upper);
+    let owner = upper.owner.lock().take();
+    let twice = td.hazard(Hazard::UpperDeletedTwice);
+    debug_assert!(twice || (listed && owner.is_some()), "an upper is given up once");
+    let owner = if twice { Some(IfnetOwner(upper.ifp.clone())) } else { owner };
+    if let Some(owner) = owner {
+        unregister_queue(td, vnet, owner, list);
+    }
+    if_upper_unlink(td, &port.lower, &upper.ifp);
+}
+
+/// `ipvlan_uninit`: the upper has departed. The last one lets the lower go.
+fn uninit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    let Some(upper) = upper_of(ifp) else { return };
+    call(td, upper.kind.family.uninit, ifp);
+    ifp.set_softc(None);
+    port_put(td, &upper.port);
+}
+
+/// `ipvlan_device_event`: something happened to a lower interface.
+fn lower_event<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _: usize) {
+    let ifp = match *event {
+        Event::Departure(ifp) | Event::Link(ifp, _) | Event::Lladdr(ifp) | Event::Mtu(ifp) => ifp,
+        _ => return,
+    };
+    if ifp.uppers.is_empty() {
+        return;
+    }
+    let Some(port) = port_of(ifp) else { return };
+    match *event {
+        Event::Departure(_) => departed(td, &port),
+        Event::Link(_, state) => port.for_each(td, |upper| if_link_state_change(td, &upper.ifp, state)),
+        Event::Lladdr(_) if port.family.same_lladdr => port.for_each(td, |upper| follow_lladdr(td, upper)),
+        Event::Mtu(_) => port.for_each(td, |upper| {
+            let mtu = ifp.mtu();
+            if port.family.mtu_grows || upper.ifp.mtu() > mtu {
+                upper.ifp.set_mtu(mtu);
+            }
+        }),
+        _ => {}
+    }
+}
+
+fn follow_lladdr<P: Platform>(td: &Thread<'_, P>, upper: &Upper<P>) {
+    if let Some(SockAddr::Link(lladdr)) = if_lladdr(td, &upper.port.lower)
+        && let Err(errno) = if_setlladdr(td, &upper.ifp, lladdr)
+    {
+        let name = upper.ifp.name();
+        crate::event::log(td, format_args!("{name}: cannot follow the address of its lower interface: {errno}"));
+    }
+}
+
+/// The lower goes, for good or into another vnet.
+fn departed<P: Platform>(td: &Thread<'_, P>, port: &Port<P>) {
+    if !port.lower.is_dying() {
+        return;
+    }
+    let vnet = td.curvnet();
+    let list = UnregisterList::new(td);
+    {
+        let _pnodes = port.pnodes.xlock(td);
+        port.for_each(td, |upper| {
+            upper.dying.store(true, Ordering::Release);
+            core_delete(td, &vnet, upper, &list);
+        });
+        if td.hazard(Hazard::UnregisterUnderPortLock) {
+            unregister_many(td, &list);
+        }
+    }
+    unregister_many(td, &list);
+}
+
+/// No two uppers of a port of `ipvlan` have the same address: checked and added under the port's lock.
+fn admit_address<P: Platform>(
+    td: &Thread<'_, P>,
+    ifp: &Ifp<P>,
+    addr: &SockAddr,
+    admit: Admit<'_>,
+) -> Result<(), Errno> {
+    let Some(upper) = upper_of(ifp).filter(|upper| upper.kind.family.port_mode) else { return admit() };
+    let _pnodes = upper.port.pnodes.xlock(td);
+    let mut taken = false;
+    upper.port.for_each(td, |other| {
+        if !other.ifp.ptr_eq(ifp) {
+            other.ifp.addresses(|it, _| taken = taken || it == *addr);
+        }
+    });
+    if taken { Err(Errno::EADDRINUSE) } else { admit() }
+}
+
+fn ioctl<P: Platform>(_: &Thread<'_, P>, ifp: &Ifnet<P>, request: Ioctl) -> Result<(), Errno> {
+    match request {
+        // Larger frames than the lower's would not get through.
+        Ioctl::SetMtu(mtu) if upper_of(ifp).is_some_and(|upper| mtu > upper.port.lower.mtu()) => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
+
+/// What goes out of an upper goes out of the lower, in the lower's vnet.
+fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) -> Result<(), Errno> {
+    let upper = upper_of(ifp).ok_or(Errno::ENXIO)?;
+    let lower = &upper.port.lower;
+    if upper.dying.load(Ordering::Acquire) || lower.is_dying() {
+        return Err(Errno::ENXIO);
+    }
+    if !ifp.flags().contains(IfFlags::UP) || !lower.flags().contains(IfFlags::UP) {
+        return Err(Errno::ENETDOWN);
+    }
+    let section = td.net_epoch_enter();
+    let _cur = td.curvnet_set(Some(lower.if_vnet(td)));
+    if_transmit(td, lower, packet, &section)
+}
+
+/// What comes in at the lower goes to the first upper that is up. The buffer is opaque to the core, so that addresses do
+/// not decide here.
+fn receive<P: Platform>(td: &Thread<'_, P>, lower: &Ifnet<P>, data: &AnyShared<P>, packet: P::Buffer) {
+    let section = td.net_epoch_enter();
+    let upper = data.to_shared::<Port<P>>().and_then(|port| {
+        let up = port.uppers.iter(&section).find(|upper| upper.ifp.raw_flags().contains(IfFlags::UP));
+        up.and_then(|upper| upper.try_share())
+    });
+    match upper {
+        Some(upper) if !upper.ifp.is_dying() => {
+            let _cur = td.curvnet_set(Some(upper.ifp.if_vnet(td)));
+            if_input(td, &upper.ifp, packet, &section);
+        }
+        _ => (lower.ops().input)(td, lower, packet),
+    }
+}
