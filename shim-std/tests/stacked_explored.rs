@@ -190,7 +190,7 @@ fn explore(scene: &Scene, schedules: u64) -> Report {
 }
 
 fn clean(scene: &Scene) {
-    let report = explore(scene, 200);
+    let report = explore(scene, 500);
     assert!(report.failure.is_none(), "{:?}: {:?}", scene.acts, report.failure.map(|failure| failure.message));
 }
 
