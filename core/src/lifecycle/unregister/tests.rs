@@ -299,7 +299,7 @@ fn uppers_follow_their_lower_and_survive_its_move() {
         if_setflags(td, ifp, IfFlags::UP).expect("alive");
     }
     assert_eq!(ipvl3.link_state(), crate::LinkState::Up);
-    let addr = SockAddr::Inet([10, 0, 0, 1].into());
+    let addr = SockAddr::Inet([10, 0, 0, 1]);
     assert_eq!(if_addaddr(td, &ipvl2, addr, 24), Ok(()));
     assert_eq!(if_addaddr(td, &ipvl3, addr, 24), Err(Errno::EADDRINUSE));
     assert_eq!(if_addaddr(td, &ipvl2, addr, 24), Err(Errno::EEXIST));
