@@ -8,7 +8,7 @@ use super::*;
 use crate::clone::{CloneParams, Peer, StackFlags, StackMode};
 use crate::drivers::{stack_mode, veth_peer};
 use crate::ifnet::IfName;
-use crate::testing::{Host, kernel};
+use crate::testing::{Booted, Host, kernel};
 use crate::{
     IfFlags, Kernel, SockAddr, TaskMode, if_addaddr, if_clone_create_kind, if_clone_destroy, if_rename, if_setflags,
     if_setmtu, if_transmit, if_vmove_to, ifunit, vnet_alloc, vnet_destroy,
@@ -113,8 +113,8 @@ fn the_uppers_of_a_lower_go_in_their_own_vnets_and_the_lower_last() {
 }
 
 /// Nothing may be left.
-fn end(host: &Host, kernel: Kernel<Host>) {
-    kernel.shutdown();
+fn end(host: &Host, kernel: Booted) {
+    drop(kernel);
     assert_eq!(host.arena().live(), 0);
 }
 
