@@ -17,6 +17,8 @@ const HAZARDS: &[(&str, &str)] = scenarios!("hazards":
     "index-realloc-on-move", "dying-found-by-index", "free-without-grace", "bpf-detach-unlocked", "bpf-null-window",
     "bpf-follows-move", "linkstate-after-detach", "lladdr-after-detach", "clone-create-window",
     "sysuninit-lock-order", "group-race-on-move", "linkdown-uaf-epair",
+    "upper-deleted-twice", "upper-freed-before-lower-ref", "wait-on-own-executor", "queued-then-moved",
+    "vnet-read-then-lock",
 );
 
 const DEMO: &[(&str, &str)] = scenarios!("demo":
