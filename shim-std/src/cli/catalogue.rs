@@ -18,6 +18,8 @@ const HAZARDS: &[(&str, &str)] = scenarios!("hazards":
     "bpf-follows-move", "linkstate-after-detach", "lladdr-after-detach", "clone-create-window",
     "sysuninit-lock-order", "group-race-on-move", "linkdown-uaf-epair",
     "destroy-waits-with-lock", "teardown-on-own-queue",
+    "upper-deleted-twice", "upper-freed-before-lower-ref", "wait-on-own-executor", "queued-then-moved",
+    "vnet-read-then-lock", "unregister-under-port-lock",
 );
 
 const DEMO: &[(&str, &str)] = scenarios!("demo":
