@@ -9,5 +9,7 @@ mod flags;
 mod index;
 mod names;
 mod oom;
+mod stacks;
+mod stacks_oom;
 mod teardown;
 mod vnets;
