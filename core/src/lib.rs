@@ -19,7 +19,7 @@
 //! | [`vnet`] | the list, the names, the index table, groups; vnets from birth to death |
 //! | [`lifecycle`] | one verb a file: attach, detach, move, rename, up and down |
 //! | [`bpf`], [`event`] | taps; event handlers |
-//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; loopback, disc, epair, gif, tun, tap, vmnet |
+//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; lo, disc, epair, gif, tun, tap, vmnet; vlan, bridge, lagg; veth, ipvlan, ipvtap, macvlan |
 //! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
 //!
 //! # Features

@@ -154,11 +154,12 @@ pub fn bridge_delm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &If
     if release(td, &softc, member, false) { Ok(()) } else { Err(Errno::ENOENT) }
 }
 
-/// The members of a bridge, in the order of joining; none if it is no bridge. Calls `each` with a bare pointer.
-pub fn bridge_members<P: Platform>(bridge: &Ifp<P>, mut each: impl FnMut(&Ifp<P>)) {
+/// The members of a bridge, in the order of joining; none if it is no bridge. Calls `each` with a reference.
+pub fn bridge_members<P: Platform>(bridge: &Ifp<P>, mut each: impl FnMut(&IfnetRef<P>)) {
+    let Some(softc) = bridge_of(bridge) else { return };
     let mut at = 0;
-    while let Some(ifp) = member(bridge, at) {
-        each(&ifp);
+    while let Some(member) = { softc.members.lock().get(at).cloned() } {
+        each(&member);
         at += 1;
     }
 }

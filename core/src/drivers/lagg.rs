@@ -214,11 +214,12 @@ pub fn lagg_delport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P
     if release(td, &softc, port) { Ok(()) } else { Err(Errno::ENOENT) }
 }
 
-/// The ports of an aggregate, the primary first; none if it is no aggregate. Calls `each` with a bare pointer.
-pub fn lagg_ports<P: Platform>(lagg: &Ifp<P>, mut each: impl FnMut(&Ifp<P>)) {
+/// The ports of an aggregate, the primary first; none if it is no aggregate. Calls `each` with a reference.
+pub fn lagg_ports<P: Platform>(lagg: &Ifp<P>, mut each: impl FnMut(&IfnetRef<P>)) {
+    let Some(softc) = lagg_of(lagg) else { return };
     let mut at = 0;
-    while let Some(ifp) = port(lagg, at) {
-        each(&ifp);
+    while let Some(port) = { softc.ports.lock().get(at).map(|port| port.ifp.clone()) } {
+        each(&port);
         at += 1;
     }
 }
@@ -275,7 +276,8 @@ fn event<P: Platform>(td: &Thread<'_, P>, port: &Ifp<P>, softc: &AnyShared<P>, e
 /// `lagg_linkstate`: the link is up while that of any port is; nobody knows without ports. Runs in the task as well,
 /// without the detach lock, and so decides and sets under the lock of the list.
 fn link_state<P: Platform>(td: &Thread<'_, P>, softc: &Lagg<P>) {
-    let Some(lagg) = softc.ifp() else { return };
+    // While the driver has its interface, a reference can be taken; it keeps the aggregate over the rest.
+    let Some(lagg) = ({ softc.owner.lock().as_deref().and_then(if_try_ref) }) else { return };
     let changed = {
         let ports = softc.ports.lock();
         let state = [LinkState::Up, LinkState::Unknown, LinkState::Down]

@@ -220,6 +220,11 @@ pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<
     trunk.children.lock().try_reserve(1)?;
 
     // Nothing can fail from here on.
+    if !parent.hooks.has(HookKind::Vlan) {
+        let none = core::mem::replace(&mut *trunk.hold.lock(), if_try_ref(parent));
+        drop(none);
+        parent.hooks.set(HookKind::Vlan, Some(Hook { softc: trunk.clone().erase(), ops: Consts::HOOK }));
+    }
     let lent = parent.lladdr.lock().clone();
     let lladdr = lent.and_then(|lent| lladdr_lend(td, vlan, &lent));
     vlan.set_mtu(parent.mtu().saturating_sub(fudge(parent)));
@@ -231,11 +236,6 @@ pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<
         let inserted = children.try_insert(at, Child { tag, ifp: vlan.clone() });
         debug_assert!(inserted.is_ok(), "room was reserved under the detach lock");
         vlan.swap_link_state(parent.link_state());
-    }
-    if !parent.hooks.has(HookKind::Vlan) {
-        let none = core::mem::replace(&mut *trunk.hold.lock(), if_try_ref(parent));
-        drop(none);
-        parent.hooks.set(HookKind::Vlan, Some(Hook { softc: trunk.erase(), ops: Consts::HOOK }));
     }
     link_state_changed(td, vlan);
     td.kernel().events.invoke(td, &Event::VlanConfig(parent, tag));
@@ -261,10 +261,12 @@ pub fn vlan_unconfig<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>) -> Result<(
     Ok(())
 }
 
-/// `SIOCGETVLAN`: the parent of a VLAN, and its tag; `None` without a parent, or if it is no VLAN. The pointer is bare.
-pub fn vlan_parent<P: Platform>(vlan: &Ifp<P>) -> Option<(Ifp<P>, u16)> {
+/// `SIOCGETVLAN`: the parent of a VLAN, and its tag; `None` without a parent, or if it is no VLAN.
+pub fn vlan_parent<P: Platform>(vlan: &Ifp<P>) -> Option<(IfnetRef<P>, u16)> {
     let softc = vlan_of(vlan)?;
-    softc.config.lock().as_ref().map(|config| (config.trunk.parent.clone(), config.tag))
+    let (trunk, tag) = softc.config.lock().as_ref().map(|config| (config.trunk.clone(), config.tag))?;
+    let parent = trunk.hold.lock().clone()?;
+    Some((parent, tag))
 }
 
 fn at_home<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>) -> Result<(), Errno> {
@@ -338,10 +340,11 @@ fn link_state<P: Platform>(td: &Thread<'_, P>, trunk: &Trunk<P>) {
         let at = find(&children, from).unwrap_or_else(|at| at);
         children.get(at).map(|child| {
             let state = trunk.parent.link_state();
-            (child.tag, child.ifp.clone(), child.ifp.swap_link_state(state) != state)
+            // What is in the table is not freed, so that a reference can be taken.
+            (child.tag, if_try_ref(&child.ifp), child.ifp.swap_link_state(state) != state)
         })
     } {
-        if changed {
+        if let (true, Some(vlan)) = (changed, vlan) {
             link_state_changed(td, &vlan);
         }
         from = tag + 1;

@@ -111,7 +111,7 @@ pub(crate) fn snapshot(td: &Td<'_>, vnets: &[Vnet]) -> String {
         let names = listed(td, vnet);
         line(format_args!("v{} ifcnt={} shutdown={} {names:?}", vnet.id(), vnet.ifcnt(), vnet.is_shutdown()));
         ifnet::clone::if_clone_list(td, |cloner| line(format_args!("  cloner {cloner}")));
-        for group in ["all", "lo", "disc", "epair", "foo", "toy"] {
+        for group in ["all", "lo", "disc", "epair", "vlan", "bridge", "lagg", "foo", "toy"] {
             line(format_args!("  group {group}: {:?}", members(td, group)));
         }
     }

@@ -9,6 +9,8 @@ mod flags;
 mod index;
 mod names;
 mod oom;
+mod stacks;
+mod stacks_oom;
 mod teardown;
 mod tun;
 mod vnets;
