@@ -10,9 +10,9 @@
 //! first difference, which a rule in [`RULES`] must explain. `IFNET_DIFFERENTIAL_SEQUENCES` and `IFNET_DIFFERENTIAL_SEED`
 //! choose how many and which.
 
+use core::fmt::Write as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::fmt::Write as _;
 use std::process::Command;
 
 use ifnet_std::runner::{Options, Verdict, run};
