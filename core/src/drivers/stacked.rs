@@ -24,15 +24,18 @@ use crate::ifnet::{IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioc
 use crate::lifecycle::alloc::set_names;
 use crate::lifecycle::unregister::{UnregisterList, call, unregister_many, unregister_queue};
 use crate::lifecycle::{
-    adjacency, ether_ifattach, if_alloc, if_free, if_input, if_link_state_change, if_lladdr, if_setlladdr, if_transmit,
-    if_upper_unlink,
+    adjacency, ether_ifattach, if_alloc, if_free, if_link_state_change, if_lladdr, if_setlladdr, if_upper_unlink,
 };
-use crate::mem::{AnyShared, IdSpace, Link, Linked, Shared, TailQ};
+use crate::mem::{IdSpace, Link, Linked, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{LockClass, Sx};
 use crate::thread::Thread;
 use crate::vnet::VnetRef;
+
+mod packets;
+
+use packets::{receive, transmit};
 
 /// The highest id of an upper on its port.
 const ID_MAX: u32 = 0xFFFD;
@@ -487,37 +490,5 @@ fn ioctl<P: Platform>(_: &Thread<'_, P>, ifp: &Ifnet<P>, request: Ioctl) -> Resu
         // Larger frames than the lower's would not get through.
         Ioctl::SetMtu(mtu) if upper_of(ifp).is_some_and(|upper| mtu > upper.port.lower.mtu()) => Err(Errno::EINVAL),
         _ => Ok(()),
-    }
-}
-
-/// What goes out of an upper goes out of the lower, in the lower's vnet.
-fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) -> Result<(), Errno> {
-    let upper = upper_of(ifp).ok_or(Errno::ENXIO)?;
-    let lower = &upper.port.lower;
-    if upper.dying.load(Ordering::Acquire) || lower.is_dying() {
-        return Err(Errno::ENXIO);
-    }
-    if !ifp.flags().contains(IfFlags::UP) || !lower.flags().contains(IfFlags::UP) {
-        return Err(Errno::ENETDOWN);
-    }
-    let section = td.net_epoch_enter();
-    let _cur = td.curvnet_set(Some(lower.if_vnet(td)));
-    if_transmit(td, lower, packet, &section)
-}
-
-/// What comes in at the lower goes to the first upper that is up. The buffer is opaque to the core, so that addresses do
-/// not decide here.
-fn receive<P: Platform>(td: &Thread<'_, P>, lower: &Ifnet<P>, data: &AnyShared<P>, packet: P::Buffer) {
-    let section = td.net_epoch_enter();
-    let upper = data.to_shared::<Port<P>>().and_then(|port| {
-        let up = port.uppers.iter(&section).find(|upper| upper.ifp.raw_flags().contains(IfFlags::UP));
-        up.and_then(|upper| upper.try_share())
-    });
-    match upper {
-        Some(upper) if !upper.ifp.is_dying() => {
-            let _cur = td.curvnet_set(Some(upper.ifp.if_vnet(td)));
-            if_input(td, &upper.ifp, packet, &section);
-        }
-        _ => (lower.ops().input)(td, lower, packet),
     }
 }
