@@ -119,6 +119,9 @@ pub extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     0
 }
 
+/// Rounds after which the arrays have their size and the pool is cut up.
+const WARM_UP: usize = 4;
+
 /// The whole life of a kernel.
 fn run(pool: &'static FixedPool) -> Result<(), Errno> {
     let kernel: Kernel<Host> = Kernel::boot(SpinHost::new(Refusing(pool.by_ref())), Config::default().threads(4))?;
@@ -131,8 +134,10 @@ fn run(pool: &'static FixedPool) -> Result<(), Errno> {
         refuse(pool, &td, &jail)?;
         // Arrays that have grown stay large, and the pool cuts its memory up in the first rounds: only then must one
         // round leave what the round before has left.
-        exhaust(&td);
-        exhaust(&td);
+        for _ in 0..WARM_UP {
+            exhaust(&td);
+            settled(pool, &td);
+        }
         let before = settled(pool, &td);
         exhaust(&td);
         assert_eq!(settled(pool, &td), before, "what ENOMEM has left behind");
@@ -365,7 +370,9 @@ impl Write for Name {
 fn boot_without_memory(pool: &'static FixedPool) {
     for allowed in 0.. {
         LEFT.store(allowed, Ordering::Relaxed);
-        let booted = Kernel::<Host>::boot(SpinHost::new(Refusing(pool.by_ref())), Config::default());
+        // As large as those before: the pool does not join the pieces that it was cut into.
+        let config = Config::default().threads(4);
+        let booted = Kernel::<Host>::boot(SpinHost::new(Refusing(pool.by_ref())), config);
         let done = booted.map(Kernel::shutdown);
         assert_eq!(pool.in_use(), 0, "after {allowed} allocations");
         match done {
