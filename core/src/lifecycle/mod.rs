@@ -8,7 +8,6 @@
 //! | [`if_vmove_loan`], [`if_vmove_reclaim`] | the detach lock, over everything | fail once something is visible |
 //! | [`if_unregister`], [`unregister_many`] | the detach lock, a vnet's | touch another vnet's interfaces |
 //! | [`if_rename`] | the detach lock | change vnets half-way, or take a name that is in use |
-//! | [`if_unregister`] | the detach lock, then the vnet's | wait for a reference while it holds a lock |
 //!
 //! # The detach lock
 //!
