@@ -87,6 +87,7 @@ impl<P: Platform> BpfIf<P> {
 ///
 /// # Errors
 /// `EEXIST` if it has one, `ENOMEM`.
+#[track_caller]
 pub fn bpfattach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Errno> {
     td.assert_can_sleep("bpfattach");
     let vnet = td.curvnet();
@@ -120,6 +121,7 @@ pub fn bpfattach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Er
 ///
 /// # Locks
 /// Takes `bpf_sx`. The caller holds the detach lock, so that the tap does not change vnets meanwhile.
+#[track_caller]
 pub fn bpfdetach<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     td.assert_can_sleep("bpfdetach");
     let tap = {
@@ -209,6 +211,7 @@ fn detach_listeners<P: Platform>(td: &Thread<'_, P>, tap: &Shared<BpfIf<P>, P>) 
 ///
 /// # Errors
 /// `ENXIO` if there is no such interface, or it has no tap, or it is being moved; `ENOMEM`.
+#[track_caller]
 pub fn bpf_open<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<BpfListener<P>, Errno> {
     td.assert_can_sleep("bpf_open");
     let ifp = ifunit_ref(td, name).ok_or(Errno::ENXIO)?;
@@ -240,6 +243,7 @@ impl<P: Platform> BpfListener<P> {
     }
 
     /// Sleeps until the interface is detached or moved away.
+    #[track_caller]
     pub fn wait_gone(&self, td: &Thread<'_, P>) {
         td.assert_can_sleep("bpf read");
         td.platform().sleep(crate::platform::Channel(self.0.addr()), &mut || self.0.tap.lock().is_none());

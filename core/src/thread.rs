@@ -74,21 +74,28 @@ impl<'k, P: Platform> Thread<'k, P> {
     /// `NET_EPOCH_WAIT`: returns when every section that is open now has ended.
     ///
     /// # Panics
-    /// `epoch_wait_preempt() called in the middle of an epoch section of the same epoch`.
+    /// `epoch_wait_preempt() called in the middle of an epoch section of the same epoch`; `epoch_wait_preempt: sleeping in
+    /// an interrupt`.
+    #[track_caller]
     pub fn net_epoch_wait(&self) {
+        if !self.in_section() {
+            self.td.assert_can_sleep("epoch_wait_preempt");
+        }
         self.domain().wait(&self.reader);
     }
 
     /// `NET_EPOCH_DRAIN_CALLBACKS`: returns when every callback that was queued before has run.
     ///
     /// # Panics
-    /// Inside an epoch section.
+    /// Inside an epoch section, or an interrupt.
+    #[track_caller]
     pub fn net_epoch_drain_callbacks(&self) {
         self.td.assert_can_sleep("epoch_drain_callbacks");
         self.domain().drain_callbacks(&self.reader);
     }
 
-    /// Panics if the thread is inside an epoch section, before anything is changed.
+    /// Panics if the thread is inside an epoch section or an interrupt, before anything is changed.
+    #[track_caller]
     pub(crate) fn assert_can_sleep(&self, what: &'static str) {
         self.td.assert_can_sleep(what);
     }

@@ -26,6 +26,7 @@ use super::{CloneFlags, CloneParams, CloneRequest, Cloner, if_clone_addif};
 /// `EINVAL` if no cloner matches, or for a unit that is no number, `EEXIST` if the name or the unit is in use,
 /// `ENOSPC` beyond the highest unit or if none is free, `EBUSY` if the vnet is being destroyed, `ENAMETOOLONG`,
 /// `ENOMEM`, or the driver's. Then nothing is left.
+#[track_caller]
 pub fn if_clone_create<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<IfName, Errno> {
     if_clone_create2(td, name, &CloneParams::NONE)
 }
@@ -40,6 +41,7 @@ pub fn if_clone_create<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<If
 ///
 /// # Errors
 /// As [`if_clone_create`].
+#[track_caller]
 pub fn if_clone_create2<P: Platform>(td: &Thread<'_, P>, name: &str, params: &CloneParams<P>) -> Result<IfName, Errno> {
     td.assert_can_sleep("if_clone_create");
     let name = IfName::new(name)?;
@@ -78,6 +80,7 @@ pub fn if_clone_create2<P: Platform>(td: &Thread<'_, P>, name: &str, params: &Cl
 /// `EOPNOTSUPP` for a kind that does not exist, `EINVAL` for a name that Linux would not take (`.`, `..`, `/`, `:`,
 /// white space) or that the kind cannot have, `EEXIST` if the name is in use, `EBUSY` if the vnet is being destroyed,
 /// `ENAMETOOLONG`, `ENOMEM`, or the driver's. Then nothing is left.
+#[track_caller]
 pub fn if_clone_create_kind<P: Platform>(
     td: &Thread<'_, P>,
     kind: &str,

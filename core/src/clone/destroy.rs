@@ -22,6 +22,7 @@ use super::{CloneFlags, Cloner, if_clone_restoregroup, list};
 /// # Errors
 /// `ENXIO` if there is no such interface, or somebody else destroys it; `EINVAL` if it was not cloned, or may not be
 /// destroyed (`lo0`); or the driver's, and then the interface is as before.
+#[track_caller]
 pub fn if_clone_destroy<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_clone_destroy");
     let ifp = ifunit_ref(td, name).ok_or(Errno::ENXIO)?;

@@ -168,6 +168,7 @@ pub fn eventhandler_register<P: Platform>(
 ///
 /// # Panics
 /// Inside an epoch section.
+#[track_caller]
 pub fn eventhandler_deregister<P: Platform>(td: &Thread<'_, P>, tag: EventTag<P>) {
     td.assert_can_sleep("eventhandler_deregister");
     let EventTag(entry) = tag;

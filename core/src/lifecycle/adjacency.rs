@@ -25,6 +25,7 @@ pub const MAX_NEST_DEV: u32 = 8;
 /// `EBUSY` for an interface above itself, at whatever distance, and for a second master; `EEXIST` if the upper is above
 /// the lower already; `EMLINK` if more than [`MAX_NEST_DEV`] would stand above each other; `ENXIO` if one of them is
 /// freed; `ENOMEM`.
+#[track_caller]
 pub fn if_upper_link<P: Platform>(
     td: &Thread<'_, P>,
     lower: &Ifp<P>,
@@ -74,6 +75,7 @@ pub(crate) fn commit<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>, upper: &If
 ///
 /// # Locks
 /// Takes the detach lock.
+#[track_caller]
 pub fn if_upper_unlink<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>, upper: &Ifp<P>) -> bool {
     td.assert_can_sleep("if_upper_unlink");
     let _detach = td.kernel().detach_sx.xlock(td);

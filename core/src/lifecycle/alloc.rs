@@ -18,6 +18,7 @@ use crate::thread::Thread;
 ///
 /// # Errors
 /// `ENOMEM`.
+#[track_caller]
 pub fn if_alloc<P: Platform>(td: &Thread<'_, P>, if_type: IfType) -> Result<IfnetOwner<P>, Errno> {
     td.assert_can_sleep("if_alloc");
     let spare = Membership::alloc(td.domain())?;
@@ -68,6 +69,7 @@ pub(crate) fn set_names<P: Platform>(
 ///
 /// # Locks
 /// Takes `ifnet_sx`.
+#[track_caller]
 pub fn if_free<P: Platform>(td: &Thread<'_, P>, owner: IfnetOwner<P>) {
     td.assert_can_sleep("if_free");
     let IfnetOwner(ifp) = owner;

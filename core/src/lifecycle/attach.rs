@@ -28,11 +28,13 @@ use crate::vnet::list::{NameRule, if_link_ifnet};
 /// # Errors
 /// `EINVAL` without a name, `EEXIST` if it is attached, `EBUSY` if the vnet is being destroyed, `ENOMEM`. Then the
 /// interface is as before.
+#[track_caller]
 pub fn if_attach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) -> Result<(), Errno> {
     attach_with(td, owner, [0; 6])
 }
 
 /// [`if_attach`], with the link-level address that the driver knows.
+#[track_caller]
 pub(super) fn attach_with<P: Platform>(
     td: &Thread<'_, P>,
     owner: &IfnetOwner<P>,

@@ -27,6 +27,7 @@ use super::purge::{if_purgeaddrs, if_purgemaddrs};
 ///
 /// # Panics
 /// `<if>: interface is not on the active list`, in every build, for an interface that is not attached.
+#[track_caller]
 pub fn if_detach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) {
     td.assert_can_sleep("if_detach");
     let ifp: &Ifp<P> = owner;

@@ -24,6 +24,7 @@ use super::detach::{if_detach, ignores_failure};
 ///
 /// # Errors
 /// Those of [`if_attach`](super::if_attach); the interface is then as before.
+#[track_caller]
 pub fn ether_ifattach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>, lladdr: [u8; 6]) -> Result<(), Errno> {
     td.assert_can_sleep("ether_ifattach");
     let tap_first = !td.hazard(Hazard::BpfNullWindow);
@@ -55,6 +56,7 @@ pub fn ether_ifattach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>, ll
 ///
 /// # Panics
 /// As [`if_detach`](super::if_detach).
+#[track_caller]
 pub fn ether_ifdetach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) {
     td.assert_can_sleep("ether_ifdetach");
     let unlocked =

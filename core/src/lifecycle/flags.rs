@@ -40,6 +40,7 @@ pub(super) fn go_down<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 ///
 /// # Errors
 /// `ENXIO` for an interface that is dying.
+#[track_caller]
 pub fn if_setflags<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, flags: IfFlags) -> Result<(), Errno> {
     td.assert_can_sleep("if_setflags");
     // A down interface that is being detached may not come up again behind the detach.

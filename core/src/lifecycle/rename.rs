@@ -21,6 +21,7 @@ use crate::thread::Thread;
 /// # Errors
 /// `EINVAL` for an empty name or one with a NUL, `ENAMETOOLONG`, `EEXIST` if the name is in use, `ENXIO` if the
 /// interface is not attached, `ENOMEM`. The same name as before succeeds without an event.
+#[track_caller]
 pub fn if_rename<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, new_name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_rename");
     let new = IfName::new(new_name)?;

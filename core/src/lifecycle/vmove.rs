@@ -61,6 +61,7 @@ pub(crate) fn if_vmove<P: Platform>(
 /// # Errors
 /// `ENXIO` if there is no such interface, `EEXIST` if the target is the current vnet or has an interface of that name,
 /// `EBUSY` if the target is being destroyed, `ENODEV` if the interface was taken away meanwhile, `ENOMEM`.
+#[track_caller]
 pub fn if_vmove_loan<P: Platform>(td: &Thread<'_, P>, name: &str, target: &VnetRef<P>) -> Result<IfnetRef<P>, Errno> {
     td.assert_can_sleep("if_vmove_loan");
     let found = ifunit(td, name).ok_or(Errno::ENXIO)?;
@@ -105,6 +106,7 @@ fn found_again<P: Platform>(td: &Thread<'_, P>, found: Ifp<P>) -> Result<Ifp<P>,
 /// # Errors
 /// `ENXIO` if there is no such interface, `EEXIST` if the source is the current vnet, `EBUSY` if the current vnet is
 /// being destroyed, `ENODEV` if the interface was taken away meanwhile, `ENOMEM`.
+#[track_caller]
 pub fn if_vmove_reclaim<P: Platform>(
     td: &Thread<'_, P>,
     name: &str,
@@ -217,6 +219,7 @@ pub(crate) fn return_place<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> (Vn
 ///
 /// # Errors
 /// As [`if_vmove_reclaim`].
+#[track_caller]
 pub fn if_vmove_to<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, target: &VnetRef<P>) -> Result<(), Errno> {
     td.assert_can_sleep("if_vmove");
     let _detach = td.kernel().detach_sx.xlock(td);

@@ -12,7 +12,7 @@
 //! | a bare reference count | [`Refcount`] |
 //! | the lowest free index or unit | [`IdSpace`] |
 //! | an array, a hash table | [`TryVec`], [`TryTable`] |
-//! | a kernel without a heap | [`FixedPool`] |
+//! | a kernel without a heap | [`StaticPool`], or a [`FixedPool`] over memory that it has found |
 //!
 //! The containers know nothing of [`epoch`](crate::epoch), which uses one of them; the handles are built on top of it.
 
@@ -32,7 +32,7 @@ use core::fmt;
 use crate::errno::Errno;
 
 pub use idspace::IdSpace;
-pub use pool::{FixedPool, PoolRef};
+pub use pool::{FixedPool, PoolRef, StaticPool};
 pub use published::Published;
 pub use refcount::{Refcount, Underflow};
 pub use shared::{AnyShared, Borrowed, Shared};

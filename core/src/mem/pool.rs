@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "is an allocator")]
 
 use core::alloc::Layout;
+use core::cell::UnsafeCell;
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -75,6 +76,62 @@ impl FixedPool {
     fn class(layout: Layout) -> Result<u32, AllocError> {
         let size = layout.size().max(layout.align()).max(SMALLEST);
         Ok(size.checked_next_power_of_two().ok_or(AllocError)?.trailing_zeros())
+    }
+}
+
+/// A [`FixedPool`] together with its `N` bytes, for a `static`: a kernel without a heap writes one line and no `unsafe`.
+///
+/// ```
+/// use ifnet::mem::StaticPool;
+///
+/// static MEMORY: StaticPool<{ 1 << 20 }> = StaticPool::new();
+/// assert_eq!(MEMORY.by_ref().pool().capacity(), 1 << 20);
+/// ```
+///
+/// # Invariants
+///
+/// Once `pool` has an end, `bytes` are its memory, and nobody else's.
+pub struct StaticPool<const N: usize> {
+    pool: FixedPool,
+    bytes: UnsafeCell<[MaybeUninit<u8>; N]>,
+}
+
+// SAFETY: `bytes` are reached through the pool only, which hands each of them to one caller at a time.
+unsafe impl<const N: usize> Sync for StaticPool<N> {}
+
+impl<const N: usize> StaticPool<N> {
+    /// A pool that has handed out nothing. All zeros as far as a linker can see, so a `static` of it is in `.bss`.
+    #[must_use]
+    pub const fn new() -> Self {
+        // The address of the memory is not known before the whole stands where it will stay: see `by_ref`.
+        let pool = Pool { start: NonNull::dangling(), used: 0, end: 0, in_use: 0, free: [None; CLASSES] };
+        let pool = FixedPool { pool: Mutex::new(pool), capacity: N };
+        Self { pool, bytes: UnsafeCell::new([MaybeUninit::uninit(); N]) }
+    }
+
+    /// Gives the pool as an allocator that can be copied about.
+    #[must_use]
+    pub fn by_ref(&'static self) -> PoolRef {
+        let mut pool = self.pool.pool.lock();
+        if pool.end == 0 {
+            // INVARIANT: `'static`, so the bytes stay where they are; this is the only place that looks at them.
+            pool.start = NonNull::from(&self.bytes).cast();
+            pool.end = N;
+        }
+        drop(pool);
+        PoolRef(&self.pool)
+    }
+}
+
+impl<const N: usize> Default for StaticPool<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> fmt::Debug for StaticPool<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pool.fmt(f)
     }
 }
 
@@ -224,6 +281,28 @@ mod tests {
         // SAFETY: it was allocated with a layout of the same class.
         unsafe { at.deallocate(last.cast(), layout(60, 4)) };
         assert_eq!(at.allocate(layout(33, 1)).expect("memory").cast::<u8>(), last.cast());
+    }
+
+    #[test]
+    fn a_static_pool_hands_out_its_own_bytes_and_no_more() {
+        static MEMORY: StaticPool<1024> = StaticPool::new();
+        let (at, again) = (MEMORY.by_ref(), MEMORY.by_ref());
+        let inside = (&raw const MEMORY).addr()..(&raw const MEMORY).addr() + size_of_val(&MEMORY);
+        let mut pieces = Vec::new();
+        // In turn through two handles: they are of one pool.
+        while let Ok(piece) = [at, again][pieces.len() % 2].allocate(layout(64, 8)) {
+            let piece = piece.cast::<u8>();
+            assert!(inside.contains(&piece.addr().get()) && inside.contains(&(piece.addr().get() + 63)));
+            // SAFETY: the piece has 64 bytes.
+            unsafe { piece.write_bytes(0xa5, 64) };
+            pieces.push(piece);
+        }
+        assert!((15..=16).contains(&pieces.len()), "{}", pieces.len());
+        for piece in pieces {
+            // SAFETY: it was allocated with this layout.
+            unsafe { again.deallocate(piece, layout(64, 8)) };
+        }
+        assert_eq!((at.pool().in_use(), at.pool().capacity()), (0, 1024));
     }
 
     #[test]

@@ -96,6 +96,14 @@ pub trait Platform: Sized + Send + Sync + 'static {
         core::hint::spin_loop();
     }
 
+    /// Whether the caller runs in an interrupt handler: `td_intr_nesting_level != 0`. What may sleep asks this first and
+    /// panics (`<what>: sleeping in an interrupt`), because a handler that sleeps never lets go of the thread beneath it.
+    /// A host whose handlers do not call the core has nothing to implement.
+    #[inline]
+    fn in_interrupt(&self) -> bool {
+        false
+    }
+
     /// Waits until `ready` has returned `true`, and returns at once after that. `ready` is called without any lock of
     /// the host held that [`wakeup`](Self::wakeup) takes, and it takes and releases [`Mutex`]es of the core.
     fn sleep(&self, channel: Channel, ready: &mut dyn FnMut() -> bool) {

@@ -111,13 +111,29 @@ impl<'p, P: Platform> Td<'p, P> {
     ///
     /// # Panics
     ///
-    /// `<what>: sleeping in an epoch section`, the assertion of FreeBSD's `_sleep`: nothing that a section holds back
-    /// could ever be freed while its reader sleeps.
+    /// * `<what>: sleeping in an epoch section`, the assertion of FreeBSD's `_sleep`: nothing that a section holds back
+    ///   could ever be freed while its reader sleeps.
+    /// * `<what>: sleeping in an interrupt`: nobody could run beneath it to wake it.
+    ///
+    /// With debug assertions, ` @ <file:line>` of the caller follows.
     #[inline]
+    #[track_caller]
     pub fn assert_can_sleep(&self, what: &str) {
         if self.in_section() {
-            self.panic(format_args!("{what}: sleeping in an epoch section"));
+            self.sleeps_where_it_may_not(what, "an epoch section");
         }
+        if self.platform.in_interrupt() {
+            self.sleeps_where_it_may_not(what, "an interrupt");
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn sleeps_where_it_may_not(&self, what: &str, context: &str) -> ! {
+        if cfg!(debug_assertions) {
+            self.panic(format_args!("{what}: sleeping in {context} @ {}", Location::caller()))
+        }
+        self.panic(format_args!("{what}: sleeping in {context}"))
     }
 
     /// Sleeps on `channel` until `ready` has returned `true`: [`Platform::sleep`] after the check that it is allowed.
@@ -125,6 +141,7 @@ impl<'p, P: Platform> Td<'p, P> {
     /// # Panics
     ///
     /// As [`assert_can_sleep`](Self::assert_can_sleep).
+    #[track_caller]
     pub fn sleep(&self, what: &str, channel: Channel, ready: &mut dyn FnMut() -> bool) {
         self.assert_can_sleep(what);
         self.platform.sleep(channel, ready);
@@ -275,6 +292,36 @@ mod tests {
         let td = td(&host);
         td.section_enter();
         td.sleep("if_detach", Channel(1), &mut || true);
+    }
+
+    #[test]
+    fn the_caller_of_a_sleeper_is_named_with_debug_assertions() {
+        /// Keeps what it panics with.
+        struct Interrupted(bool);
+        impl Platform for Interrupted {
+            type Mutex<T: Send> = spin::mutex::SpinMutex<T>;
+            type Allocator = Global;
+            type Buffer = ();
+            fn allocator(&self) -> Global {
+                Global
+            }
+            fn in_interrupt(&self) -> bool {
+                self.0
+            }
+        }
+        let refusal = |host: &Interrupted| {
+            let td = Td::new(ThreadId(NonZeroU32::MIN), host);
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| td.assert_can_sleep("if_detach")));
+            *caught.unwrap_err().downcast::<std::string::String>().unwrap()
+        };
+        let line = line!() - 3;
+        let expected = match cfg!(debug_assertions) {
+            true => std::format!("if_detach: sleeping in an interrupt @ {}:{line}:", file!()),
+            false => "if_detach: sleeping in an interrupt".into(),
+        };
+        let text = refusal(&Interrupted(true));
+        assert!(text.starts_with(&expected), "{text}");
+        Td::new(ThreadId(NonZeroU32::MIN), &Interrupted(false)).assert_can_sleep("if_detach");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::{Vnet, VnetRef, sysinit};
 ///
 /// # Errors
 /// `ENOMEM`, or that of a constructor; nothing is left.
+#[track_caller]
 pub fn vnet_alloc<P: Platform>(td: &Thread<'_, P>) -> Result<VnetRef<P>, Errno> {
     td.assert_can_sleep("vnet_alloc");
     let kernel = td.kernel();
@@ -54,6 +55,7 @@ fn alloc_numbered<P: Platform>(td: &Thread<'_, P>, number: u32) -> Result<VnetRe
 ///
 /// # Errors
 /// `EINVAL` for the default vnet; `EBUSY` if the vnet is already being destroyed, or was.
+#[track_caller]
 pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Result<(), Errno> {
     td.assert_can_sleep("vnet_destroy");
     let kernel = td.kernel();

@@ -31,6 +31,7 @@ impl<P: Platform> Vnet<P> {
 /// # Errors
 /// `EINVAL` for a name that ends in a digit, `ENAMETOOLONG`, `ENXIO` for an interface that is not attached (FreeBSD
 /// does not look, and leaks the membership), `EEXIST` for a member, `ENOMEM`.
+#[track_caller]
 pub fn if_addgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_addgroup");
     if name.ends_with(|last: char| last.is_ascii_digit()) {
@@ -95,6 +96,7 @@ pub(crate) fn join<P: Platform>(
 ///
 /// # Errors
 /// `ENOENT` if the interface is no member.
+#[track_caller]
 pub fn if_delgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_delgroup");
     let _stable = (!td.hazard(Hazard::GroupRaceOnMove)).then(|| td.kernel().detach_sx.xlock(td));
