@@ -1,0 +1,95 @@
+//! The panics that are specified, each of which ends a boot of its own. `.ci/kernel` compares the texts.
+//!
+//! | name | what is done |
+//! |---|---|
+//! | `double-detach` | an interface is detached twice |
+//! | `detach-unattached` | one that was never attached |
+//! | `section-detach` | a detach inside an epoch section |
+//! | `section-wait` | a wait for readers inside a section |
+//! | `section-drain` | a wait for callbacks inside a section |
+//! | `interrupt-detach` | a detach in the timer's handler |
+//! | `dead-ref` | a reference on an interface whose last one is gone |
+//! | `upper-twice` | an interface is put on another twice |
+//! | `sx-recursion` | a lock that is not recursive, twice |
+//! | `sx-upgrade` | a lock exclusively that is held shared |
+//! | `sx-assert` | a lock that should be held is not |
+
+use ifnet::sync::{LockClass, Sx, SxAssert};
+use ifnet::{
+    IfType, IfnetOwner, Kernel, Thread, if_alloc, if_attach, if_detach, if_free, if_initname, if_ref, if_upper_link,
+};
+
+use crate::host::Bare;
+use crate::interrupt;
+
+/// Does what the emulated kernel must not survive.
+pub fn provoke(kernel: &Kernel<Bare>, name: &str) -> ! {
+    let td = kernel.thread().expect("room");
+    match name {
+        "double-detach" => {
+            let tst0 = attached(&td, 0);
+            if_detach(&td, &tst0);
+            if_detach(&td, &tst0);
+        }
+        "detach-unattached" => if_detach(&td, &named(&td, 0)),
+        "section-detach" => {
+            let tst0 = attached(&td, 0);
+            let _section = td.net_epoch_enter();
+            if_detach(&td, &tst0);
+        }
+        "section-wait" => {
+            let _section = td.net_epoch_enter();
+            td.net_epoch_wait();
+        }
+        "section-drain" => {
+            let _section = td.net_epoch_enter();
+            td.net_epoch_drain_callbacks();
+        }
+        "interrupt-detach" => {
+            let tst0 = attached(&td, 0);
+            let mut handler = kernel.thread().expect("room");
+            let _armed = interrupt::arm(&mut handler);
+            interrupt::sleep_in_the_next_tick(&tst0);
+        }
+        "dead-ref" => {
+            let tst0 = attached(&td, 0);
+            let bare = ifnet::Ifp::clone(&tst0);
+            if_detach(&td, &tst0);
+            if_free(&td, tst0);
+            drop(if_ref(&bare));
+        }
+        "upper-twice" => {
+            let (lower, upper) = (attached(&td, 0), attached(&td, 1));
+            for _ in 0..2 {
+                if_upper_link(&td, &lower, &upper, false).expect("memory");
+            }
+        }
+        "sx-recursion" => {
+            let lock = lock();
+            let _both = (lock.xlock(&td), lock.xlock(&td));
+        }
+        "sx-upgrade" => {
+            let lock = lock();
+            let _both = (lock.slock(&td), lock.xlock(&td));
+        }
+        "sx-assert" => lock().assert_held(&td, SxAssert::XLOCKED),
+        _ => panic!("no such panic: {name}"),
+    }
+    panic!("{name} was survived");
+}
+
+fn named(td: &Thread<'_, Bare>, unit: u32) -> IfnetOwner<Bare> {
+    let owner = if_alloc(td, IfType::Other).expect("memory");
+    if_initname(&owner, "tst", Some(unit)).expect("a good name");
+    owner
+}
+
+fn attached(td: &Thread<'_, Bare>, unit: u32) -> IfnetOwner<Bare> {
+    let owner = named(td, unit);
+    if_attach(td, &owner).expect("memory");
+    owner
+}
+
+fn lock() -> Sx<Bare> {
+    Sx::new("tst_sx", LockClass::user(0, "tst_sx"), false)
+}
