@@ -3,11 +3,16 @@
 //! Sizes are rounded up to powers of two. Each size has a list of free pieces, last freed first; what no list has is
 //! cut from the part of the memory that was never used. Pieces are never split or joined: a kernel's interfaces come
 //! and go in the same few sizes, and so the same history of calls always gives the same addresses.
+//!
+//! The pool has a spin lock of its own, and the core allocates and frees with a [`Mutex`](crate::platform::Mutex) held.
+//! Where that mutex masks interrupts or preemption, whoever holds the pool's lock must not be interrupted either: the next
+//! one would spin for it on that CPU, masked, for ever. Such a kernel says by a [`Mask`] what to do around that lock.
 #![expect(unsafe_code, reason = "is an allocator")]
 
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
@@ -19,10 +24,22 @@ const SMALLEST: usize = size_of::<Option<NonNull<Free>>>().next_power_of_two();
 /// One list for each power of two.
 const CLASSES: usize = usize::BITS as usize;
 
+/// What a kernel does around the lock of a pool: `spinlock_enter` and `spinlock_exit`. Calls come in pairs, which nest with
+/// those that the kernel's own locks make.
+pub trait Mask: 'static {
+    /// Before the lock is taken.
+    fn mask() {}
+    /// After it is released.
+    fn unmask() {}
+}
+
+/// Nothing.
+impl Mask for () {}
+
 /// A pool of memory that was given once and for all. Allocate from a [`PoolRef`].
-pub struct FixedPool {
+pub struct FixedPool<M = ()> {
     pool: Mutex<Pool>,
-    capacity: usize,
+    mask: PhantomData<fn() -> M>,
 }
 
 /// A free piece: the link to the next free one of its size is written into it.
@@ -35,7 +52,8 @@ struct Free {
 /// * Bytes from `used` to `end` (relative to `start`) were never handed out.
 /// * A piece on `free[c]` is aligned to and has `1 << c` bytes, is in nobody's hands, and begins with a `Free`.
 struct Pool {
-    start: NonNull<u8>,
+    /// `None` before the memory is known.
+    start: Option<NonNull<u8>>,
     used: usize,
     end: usize,
     in_use: usize,
@@ -49,26 +67,41 @@ impl FixedPool {
     /// A pool over `memory`.
     #[must_use]
     pub fn new(memory: &'static mut [MaybeUninit<u8>]) -> Self {
-        let capacity = memory.len();
-        let start = NonNull::from(memory).cast();
-        Self { pool: Mutex::new(Pool { start, used: 0, end: capacity, in_use: 0, free: [None; CLASSES] }), capacity }
+        Self::masked(memory)
+    }
+}
+
+impl<M: Mask> FixedPool<M> {
+    /// A pool over `memory` whose lock is taken masked.
+    #[must_use]
+    pub fn masked(memory: &'static mut [MaybeUninit<u8>]) -> Self {
+        let end = memory.len();
+        let pool = Pool { start: Some(NonNull::from(memory).cast()), end, ..Pool::EMPTY };
+        Self { pool: Mutex::new(pool), mask: PhantomData }
     }
 
     /// The size of the whole memory, in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.locked(|pool| pool.end)
     }
 
     /// How many bytes are handed out, rounded up as they were.
     #[must_use]
     pub fn in_use(&self) -> usize {
-        self.pool.lock().in_use
+        self.locked(|pool| pool.in_use)
+    }
+
+    fn locked<R>(&self, f: impl FnOnce(&mut Pool) -> R) -> R {
+        M::mask();
+        let result = f(&mut self.pool.lock());
+        M::unmask();
+        result
     }
 
     /// Gives the pool as an allocator that can be copied about.
     #[must_use]
-    pub fn by_ref(&'static self) -> PoolRef {
+    pub fn by_ref(&'static self) -> PoolRef<M> {
         PoolRef(self)
     }
 
@@ -91,34 +124,39 @@ impl FixedPool {
 /// # Invariants
 ///
 /// Once `pool` has an end, `bytes` are its memory, and nobody else's.
-pub struct StaticPool<const N: usize> {
-    pool: FixedPool,
+pub struct StaticPool<const N: usize, M = ()> {
+    pool: FixedPool<M>,
     bytes: UnsafeCell<[MaybeUninit<u8>; N]>,
 }
 
 // SAFETY: `bytes` are reached through the pool only, which hands each of them to one caller at a time.
-unsafe impl<const N: usize> Sync for StaticPool<N> {}
+unsafe impl<const N: usize, M> Sync for StaticPool<N, M> {}
 
 impl<const N: usize> StaticPool<N> {
-    /// A pool that has handed out nothing. All zeros as far as a linker can see, so a `static` of it is in `.bss`.
+    /// A pool that has handed out nothing.
     #[must_use]
     pub const fn new() -> Self {
+        Self::masked()
+    }
+}
+
+impl<const N: usize, M: Mask> StaticPool<N, M> {
+    /// A pool whose lock is taken masked. All of it is zero or undefined, so that a `static` of it is in `.bss`.
+    #[must_use]
+    pub const fn masked() -> Self {
         // The address of the memory is not known before the whole stands where it will stay: see `by_ref`.
-        let pool = Pool { start: NonNull::dangling(), used: 0, end: 0, in_use: 0, free: [None; CLASSES] };
-        let pool = FixedPool { pool: Mutex::new(pool), capacity: N };
+        let pool = FixedPool { pool: Mutex::new(Pool::EMPTY), mask: PhantomData };
         Self { pool, bytes: UnsafeCell::new([MaybeUninit::uninit(); N]) }
     }
 
     /// Gives the pool as an allocator that can be copied about.
     #[must_use]
-    pub fn by_ref(&'static self) -> PoolRef {
-        let mut pool = self.pool.pool.lock();
-        if pool.end == 0 {
+    pub fn by_ref(&'static self) -> PoolRef<M> {
+        self.pool.locked(|pool| {
             // INVARIANT: `'static`, so the bytes stay where they are; this is the only place that looks at them.
-            pool.start = NonNull::from(&self.bytes).cast();
+            pool.start = Some(NonNull::from(&self.bytes).cast());
             pool.end = N;
-        }
-        drop(pool);
+        });
         PoolRef(&self.pool)
     }
 }
@@ -129,13 +167,16 @@ impl<const N: usize> Default for StaticPool<N> {
     }
 }
 
-impl<const N: usize> fmt::Debug for StaticPool<N> {
+impl<const N: usize, M: Mask> fmt::Debug for StaticPool<N, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pool.fmt(f)
     }
 }
 
 impl Pool {
+    /// Without memory.
+    const EMPTY: Self = Self { start: None, used: 0, end: 0, in_use: 0, free: [None; CLASSES] };
+
     fn take(&mut self, class: u32) -> Option<NonNull<u8>> {
         let size = 1_usize << class;
         let piece = match self.free[class as usize] {
@@ -145,7 +186,8 @@ impl Pool {
                 free.cast()
             }
             None => {
-                let address = self.start.addr().get() + self.used;
+                let start = self.start?;
+                let address = start.addr().get() + self.used;
                 let padding = address.wrapping_neg() & (size - 1);
                 let begin = self.used.checked_add(padding)?;
                 let after = begin.checked_add(size)?;
@@ -154,7 +196,7 @@ impl Pool {
                 }
                 self.used = after;
                 // SAFETY: `begin + size <= end`: inside the memory that the pool was given.
-                unsafe { self.start.add(begin) }
+                unsafe { start.add(begin) }
             }
         };
         self.in_use += size;
@@ -173,21 +215,34 @@ impl Pool {
     }
 }
 
-impl fmt::Debug for FixedPool {
+impl<M: Mask> fmt::Debug for FixedPool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FixedPool").field("capacity", &self.capacity).field("in_use", &self.in_use()).finish()
+        f.debug_struct("FixedPool").field("capacity", &self.capacity()).field("in_use", &self.in_use()).finish()
     }
 }
 
 /// An [`Allocator`] that takes from a [`FixedPool`]: what [`Platform::allocator`](crate::Platform::allocator) returns.
-#[derive(Clone, Copy, Debug)]
-pub struct PoolRef(&'static FixedPool);
+pub struct PoolRef<M: Mask = ()>(&'static FixedPool<M>);
 
-impl PoolRef {
+impl<M: Mask> PoolRef<M> {
     /// The pool.
     #[must_use]
-    pub fn pool(self) -> &'static FixedPool {
+    pub fn pool(self) -> &'static FixedPool<M> {
         self.0
+    }
+}
+
+impl<M: Mask> Clone for PoolRef<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: Mask> Copy for PoolRef<M> {}
+
+impl<M: Mask> fmt::Debug for PoolRef<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PoolRef").field(self.0).finish()
     }
 }
 
@@ -195,18 +250,18 @@ impl PoolRef {
 // 1. A piece stays valid until it is given back: the memory is `'static`, and pieces overlap no others.
 // 2. Copies are of the same pool, so each may free what another allocated.
 // 3. A piece fits its layout: its size and its alignment are a power of two not smaller than either of the layout's.
-unsafe impl Allocator for PoolRef {
+unsafe impl<M: Mask> Allocator for PoolRef<M> {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        let class = FixedPool::class(layout)?;
-        let piece = self.0.pool.lock().take(class).ok_or(AllocError)?;
+        let class = FixedPool::<M>::class(layout)?;
+        let piece = self.0.locked(|pool| pool.take(class)).ok_or(AllocError)?;
         Ok(NonNull::slice_from_raw_parts(piece, layout.size()))
     }
 
     unsafe fn deallocate(&self, piece: NonNull<u8>, layout: Layout) {
-        let Ok(class) = FixedPool::class(layout) else { return };
+        let Ok(class) = FixedPool::<M>::class(layout) else { return };
         // SAFETY: the caller promises that the piece came from this pool with a layout that fits, and the class depends
         // on the layout only.
-        unsafe { self.0.pool.lock().give(piece, class) };
+        unsafe { self.0.locked(|pool| pool.give(piece, class)) };
     }
 }
 
@@ -303,6 +358,30 @@ mod tests {
             unsafe { again.deallocate(piece, layout(64, 8)) };
         }
         assert_eq!((at.pool().in_use(), at.pool().capacity()), (0, 1024));
+    }
+
+    #[test]
+    fn a_masked_pool_is_locked_in_between() {
+        use core::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+        static DEPTH: AtomicI32 = AtomicI32::new(0);
+        static MASKED: AtomicUsize = AtomicUsize::new(0);
+        static MEMORY: StaticPool<1024, Masked> = StaticPool::masked();
+        struct Masked;
+        impl Mask for Masked {
+            fn mask() {
+                assert!(DEPTH.fetch_add(1, Ordering::SeqCst) == 0 && !MEMORY.pool.pool.is_locked());
+                MASKED.fetch_add(1, Ordering::SeqCst);
+            }
+            fn unmask() {
+                assert!(DEPTH.fetch_sub(1, Ordering::SeqCst) == 1 && !MEMORY.pool.pool.is_locked());
+            }
+        }
+        let at = MEMORY.by_ref();
+        let piece = at.allocate(layout(64, 8)).expect("memory");
+        assert_eq!(at.pool().in_use(), 64);
+        // SAFETY: it was allocated with this layout.
+        unsafe { at.deallocate(piece.cast(), layout(64, 8)) };
+        assert_eq!((DEPTH.load(Ordering::SeqCst), MASKED.load(Ordering::SeqCst)), (0, 4));
     }
 
     #[test]

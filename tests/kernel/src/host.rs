@@ -7,7 +7,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-use ifnet::mem::{PoolRef, StaticPool};
+use ifnet::mem::{Mask, PoolRef, StaticPool};
 use ifnet::platform::{Channel, Mutex, Platform};
 
 use crate::arch::{self, Verdict, WORKERS};
@@ -15,8 +15,22 @@ use crate::console;
 use crate::lock::{self, TicketGuard, TicketLock};
 use crate::packet::Packet;
 
-/// All the memory that the core gets.
-pub static MEMORY: StaticPool<{ 4 << 20 }> = StaticPool::new();
+/// All the memory that the core gets. The core allocates with a lock held, and so with interrupts masked: who holds the
+/// pool's lock must not be interrupted either.
+pub static MEMORY: StaticPool<{ 4 << 20 }, Masked> = StaticPool::masked();
+
+/// As the locks do.
+pub struct Masked;
+
+impl Mask for Masked {
+    fn mask() {
+        lock::enter();
+    }
+
+    fn unmask() {
+        lock::leave();
+    }
+}
 
 /// How often a worker looks before it dozes.
 const LOOKS: u32 = 64;
@@ -82,10 +96,10 @@ pub struct Bare;
 
 impl Platform for Bare {
     type Mutex<T: Send> = TicketLock<T>;
-    type Allocator = PoolRef;
+    type Allocator = PoolRef<Masked>;
     type Buffer = Packet;
 
-    fn allocator(&self) -> PoolRef {
+    fn allocator(&self) -> PoolRef<Masked> {
         MEMORY.by_ref()
     }
 

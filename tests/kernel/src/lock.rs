@@ -24,7 +24,7 @@ static MASKED: [Masked; arch::CPUS] =
     [const { Masked { depth: AtomicU32::new(0), were_on: AtomicBool::new(false) } }; arch::CPUS];
 
 /// `spinlock_enter`.
-fn enter() {
+pub fn enter() {
     let on = arch::interrupts_off();
     let Masked { depth, were_on } = &MASKED[arch::cpu()];
     let before = depth.load(Ordering::Relaxed);
@@ -35,7 +35,7 @@ fn enter() {
 }
 
 /// `spinlock_exit`.
-fn leave() {
+pub fn leave() {
     let Masked { depth, were_on } = &MASKED[arch::cpu()];
     let left = depth.load(Ordering::Relaxed) - 1;
     depth.store(left, Ordering::Relaxed);
