@@ -7,7 +7,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use ifnet::{LinkState, Thread, if_detach, if_link_state_change, if_transmit, ifnet_byindex};
+use ifnet::{LinkState, Thread, if_link_state_change, if_transmit, ifnet_byindex};
 
 use crate::arch::{self, CPUS};
 use crate::host::Bare;
@@ -31,10 +31,13 @@ static HANDLERS: [Handler; CPUS] = [const {
     }
 }; CPUS];
 
-/// What the next tick does wrong, for the boots that must end in a panic.
-static WRONG: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// What is done in a handler.
+type Deed<'d> = &'d dyn Fn(&Thread<'_, Bare>);
 
-/// The handlers of all CPUS so far: ticks, interfaces found, packets sent.
+/// What the next tick does that it must not, for the boots that have to end in a panic: points to a [`Deed`].
+static WRONG: AtomicPtr<Deed<'static>> = AtomicPtr::new(ptr::null_mut());
+
+/// The handlers of all CPUs so far: ticks, interfaces found, packets sent.
 pub fn totals() -> (usize, usize, usize) {
     let sum = |of: fn(&Handler) -> &AtomicUsize| HANDLERS.iter().map(|h| of(h).load(Ordering::Relaxed)).sum();
     (sum(|h| &h.ticks), sum(|h| &h.found), sum(|h| &h.sent))
@@ -72,10 +75,9 @@ pub fn tick(cpu: usize) {
     // 1. `Armed` has borrowed the thread exclusively, and takes the pointer away before it ends.
     // 2. Handlers do not nest, and each CPU has its own: this is the only reference.
     let Some(td) = (unsafe { thread.as_ref() }) else { return };
-    let wrong = WRONG.load(Ordering::Relaxed);
-    if !wrong.is_null() {
-        // SAFETY: `sleep_in_the_next_tick` has put a pointer to an owner there, and waits.
-        if_detach(td, unsafe { &*wrong.cast::<ifnet::IfnetOwner<Bare>>() });
+    // SAFETY: `in_the_next_tick` has put it there, and does not return.
+    if let Some(deed) = unsafe { WRONG.load(Ordering::Acquire).as_ref() } {
+        deed(td);
     }
     handler.found.fetch_add(look_around(td, ticks, &handler.sent), Ordering::Relaxed);
 }
@@ -106,8 +108,8 @@ fn look_around(td: &Thread<'_, Bare>, ticks: usize, sent: &AtomicUsize) -> usize
     found
 }
 
-/// Has the next tick detach an interface, which it must not.
-pub fn sleep_in_the_next_tick(owner: &ifnet::IfnetOwner<Bare>) -> ! {
-    WRONG.store(ptr::from_ref(owner).cast_mut().cast(), Ordering::Relaxed);
+/// Has this CPU's next tick do what it must not survive.
+pub fn in_the_next_tick(deed: Deed<'_>) -> ! {
+    WRONG.store(ptr::from_ref(&deed).cast_mut().cast(), Ordering::Release);
     crate::barrier::rest()
 }

@@ -8,6 +8,7 @@
 //! | `section-wait` | a wait for readers inside a section |
 //! | `section-drain` | a wait for callbacks inside a section |
 //! | `interrupt-detach` | a detach in the timer's handler |
+//! | `interrupt-sx` | a sleepable lock there |
 //! | `dead-ref` | a reference on an interface whose last one is gone |
 //! | `upper-twice` | an interface is put on another twice |
 //! | `sx-recursion` | a lock that is not recursive, twice |
@@ -49,7 +50,13 @@ pub fn provoke(kernel: &Kernel<Bare>, name: &str) -> ! {
             let tst0 = attached(&td, 0);
             let mut handler = kernel.thread().expect("room");
             let _armed = interrupt::arm(&mut handler);
-            interrupt::sleep_in_the_next_tick(&tst0);
+            interrupt::in_the_next_tick(&|td| if_detach(td, &tst0));
+        }
+        "interrupt-sx" => {
+            let lock = lock();
+            let mut handler = kernel.thread().expect("room");
+            let _armed = interrupt::arm(&mut handler);
+            interrupt::in_the_next_tick(&|td| drop(lock.slock(td)));
         }
         "dead-ref" => {
             let tst0 = attached(&td, 0);
