@@ -10,15 +10,15 @@
 //! | `interrupt-detach` | a detach in the timer's handler |
 //! | `interrupt-sx` | a sleepable lock there |
 //! | `dead-ref` | a reference on an interface whose last one is gone |
-//! | `upper-twice` | an interface is put on another twice |
+//! | `section-exit` | a section is closed that was not opened |
+//! | `epoch-call-twice` | an object is handed over to be freed, twice |
 //! | `sx-recursion` | a lock that is not recursive, twice |
 //! | `sx-upgrade` | a lock exclusively that is held shared |
 //! | `sx-assert` | a lock that should be held is not |
 
+use ifnet::mem::Shared;
 use ifnet::sync::{LockClass, Sx, SxAssert};
-use ifnet::{
-    IfType, IfnetOwner, Kernel, Thread, if_alloc, if_attach, if_detach, if_free, if_initname, if_ref, if_upper_link,
-};
+use ifnet::{IfType, IfnetOwner, Kernel, Thread, if_alloc, if_attach, if_detach, if_free, if_initname, if_ref};
 
 use crate::host::Bare;
 use crate::interrupt;
@@ -65,11 +65,12 @@ pub fn provoke(kernel: &Kernel<Bare>, name: &str) -> ! {
             if_free(&td, tst0);
             drop(if_ref(&bare));
         }
-        "upper-twice" => {
-            let (lower, upper) = (attached(&td, 0), attached(&td, 1));
-            for _ in 0..2 {
-                if_upper_link(&td, &lower, &upper, false).expect("memory");
-            }
+        "section-exit" => _ = td.section_exit(),
+        "epoch-call-twice" => {
+            let tst0 = attached(&td, 0);
+            let object = Shared::<u32, Bare>::try_new(tst0.domain(), 7).expect("memory");
+            object.clone().defer(|_| {});
+            object.defer(|_| {});
         }
         "sx-recursion" => {
             let lock = lock();

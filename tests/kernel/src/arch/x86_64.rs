@@ -204,8 +204,8 @@ extern "C" fn boot(start_info: usize) -> ! {
     START_INFO.store(start_info, Ordering::Relaxed);
     set_vectors();
     start_timer();
-    for worker in 1..WORKERS {
-        SAVED[worker].store(first_frame(worker), Ordering::Relaxed);
+    for (worker, saved) in SAVED.iter().enumerate().skip(1) {
+        saved.store(first_frame(worker), Ordering::Relaxed);
     }
     interrupts_on();
     crate::start(0)
