@@ -226,13 +226,18 @@ fn forget<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, neighbours: Neighbours<
 mod tests {
     use super::*;
     use crate::TaskMode;
-    use crate::testing::{attached, gone, kernel};
+    use crate::ifnet::{IfnetOwner, RxHandler};
+    use crate::testing::{Host, attached, gone, kernel};
+
+    fn em<const N: usize>(td: &Thread<'_, Host>) -> [IfnetOwner<Host>; N] {
+        core::array::from_fn(|unit| attached(td, "em", u32::try_from(unit).expect("small")))
+    }
 
     #[test]
     fn loops_duplicates_second_masters_and_towers_are_refused() {
         let (_, kernel) = kernel(TaskMode::Immediate);
         let td = kernel.thread().expect("room");
-        let ifs: [_; 9] = core::array::from_fn(|unit| attached(&td, "em", u32::try_from(unit).expect("small")));
+        let ifs = em::<9>(&td);
         for pair in ifs[..8].windows(2) {
             if_upper_link(&td, &pair[0], &pair[1], false).expect("eight are allowed");
         }
@@ -268,5 +273,99 @@ mod tests {
         assert!(ifs.iter().all(|ifp| ifp.refcount() == 1));
         gone(&td, second);
         ifs.into_iter().for_each(|ifp| gone(&td, ifp));
+    }
+
+    #[test]
+    fn a_master_and_an_rx_handler_exclude_each_other() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [lower, bridge, lagg, vlan] = em(&td);
+        let data = || Shared::try_new(td.domain(), ()).expect("memory").erase();
+        let claim =
+            || lower.rx_handler_register(&td, RxHandler { kind: "ipvlan", data: data(), input: |_, _, _, _| {} });
+        assert_eq!(if_upper_link(&td, &lower, &vlan, false), Ok(()), "takes no slot");
+        assert_eq!(claim(), Ok(()));
+        assert_eq!(claim(), Err(Errno::EBUSY));
+        assert_eq!(if_upper_link(&td, &lower, &bridge, true), Err(Errno::EBUSY));
+        assert!(if_master(&td, &lower).is_none());
+        lower.rx_handler_unregister();
+        assert_eq!(if_upper_link(&td, &lower, &bridge, true), Ok(()));
+        assert!(if_master(&td, &lower).is_some_and(|master| master.ptr_eq(&bridge)));
+        assert_eq!(claim(), Err(Errno::EBUSY));
+        assert_eq!(if_upper_link(&td, &lower, &bridge, true), Err(Errno::EEXIST));
+        assert_eq!(if_upper_link(&td, &lower, &lagg, true), Err(Errno::EBUSY));
+        // What the bridge has through a VLAN of the member it may have as a member, too; and the other way round.
+        assert_eq!(if_upper_link(&td, &vlan, &bridge, true), Ok(()));
+        assert!(if_upper_unlink(&td, &lower, &bridge));
+        assert_eq!(if_upper_link(&td, &lower, &bridge, true), Ok(()));
+        for (lower, upper) in [(&lower, &bridge), (&vlan, &bridge), (&lower, &vlan)] {
+            assert!(if_upper_unlink(&td, lower, upper));
+        }
+        assert_eq!(claim(), Ok(()));
+        lower.rx_handler_unregister();
+        [lower, bridge, lagg, vlan].into_iter().for_each(|ifp| gone(&td, ifp));
+    }
+
+    #[test]
+    fn what_was_prepared_and_not_committed_leaves_nothing() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [lower, upper] = em(&td);
+        drop(prepare(&td, &lower, &upper, true).expect("memory"));
+        assert_eq!((lower.refcount(), upper.refcount(), lower.uppers.len()), (1, 1, 0));
+        assert!(!if_upper_unlink(&td, &lower, &upper));
+        [lower, upper].into_iter().for_each(|ifp| gone(&td, ifp));
+    }
+
+    /// Seven floors with everything on everything: the ways from the top to the bottom are many, the interfaces few.
+    #[test]
+    fn a_walk_comes_to_each_interface_once() {
+        const WIDE: usize = 6;
+        let (host, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let ifs = em::<{ 7 * WIDE + 2 }>(&td);
+        let pairs = || {
+            let floors = ifs[..7 * WIDE].chunks(WIDE);
+            floors
+                .clone()
+                .zip(floors.skip(1))
+                .flat_map(|(floor, next)| floor.iter().flat_map(|lower| next.iter().map(move |upper| (lower, upper))))
+        };
+        let mut links = 0;
+        for (lower, upper) in pairs() {
+            if_upper_link(&td, lower, upper, false).expect("seven are allowed");
+            links += 1;
+        }
+        let [top, above] = &ifs[7 * WIDE..] else { panic!("two are left") };
+        let steps = host.steps(|| {
+            if_upper_link(&td, &ifs[6 * WIDE], top, false).expect("eight are allowed");
+            assert_eq!(if_upper_link(&td, top, above, false), Err(Errno::EMLINK));
+            assert_eq!(if_upper_link(&td, top, &ifs[0], false), Err(Errno::EBUSY));
+        });
+        assert!(steps < 100 * links, "{steps} steps for {links} links");
+        assert!(if_upper_unlink(&td, &ifs[6 * WIDE], top));
+        assert!(pairs().all(|(lower, upper)| if_upper_unlink(&td, lower, upper)));
+        ifs.into_iter().for_each(|ifp| gone(&td, ifp));
+    }
+
+    #[test]
+    fn a_pair_is_found_in_a_crowd_as_fast_as_alone() {
+        let cost = |members: usize| {
+            let (host, kernel) = kernel(TaskMode::Immediate);
+            let td = kernel.thread().expect("room");
+            let [bridge, lone] = em(&td);
+            let unit = |unit: usize| u32::try_from(unit).expect("small");
+            let crowd: std::vec::Vec<_> = (0..members).map(|at| attached(&td, "ix", unit(at))).collect();
+            let steps = host.steps(|| {
+                crowd.iter().for_each(|member| if_upper_link(&td, member, &bridge, true).expect("memory"));
+                crowd.iter().for_each(|vlan| if_upper_link(&td, &lone, vlan, false).expect("memory"));
+                crowd.iter().rev().for_each(|vlan| assert!(if_upper_unlink(&td, &lone, vlan)));
+                crowd.iter().rev().for_each(|member| assert!(if_upper_unlink(&td, member, &bridge)));
+            });
+            crowd.into_iter().chain([bridge, lone]).for_each(|ifp| gone(&td, ifp));
+            steps / members
+        };
+        let (few, many) = (cost(10), cost(if cfg!(miri) { 20 } else { 1_000 }));
+        assert!(many <= 2 * few, "{few} steps for each of a few, {many} for each of many");
     }
 }
