@@ -359,6 +359,11 @@ mod tests {
             let steps = host.steps(|| {
                 crowd.iter().for_each(|member| if_upper_link(&td, member, &bridge, true).expect("memory"));
                 crowd.iter().for_each(|vlan| if_upper_link(&td, &lone, vlan, false).expect("memory"));
+                // A pair of two crowded ones.
+                for _ in &crowd {
+                    if_upper_link(&td, &lone, &bridge, true).expect("memory");
+                    assert!(if_upper_unlink(&td, &lone, &bridge));
+                }
                 crowd.iter().rev().for_each(|vlan| assert!(if_upper_unlink(&td, &lone, vlan)));
                 crowd.iter().rev().for_each(|member| assert!(if_upper_unlink(&td, member, &bridge)));
             });
