@@ -10,7 +10,7 @@
 //! limit on what a packet may pass within one call.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneRequest, CloneType, IF_MAXUNIT};
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner};
 use crate::epoch::Section;
 use crate::event::Event;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
@@ -56,18 +56,7 @@ impl<P: Platform> Consts<P> {
 
     const HOOK: &'static HookOps<P> = &HookOps { input, event };
 
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "bridge",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create,
-        destroy: |td, _, ifp, _| {
-            destroy(td, ifp);
-            Ok(())
-        },
-    };
+    const CLONER: &'static CloneType<P> = &CloneType::auto("bridge", create, destroy);
 }
 
 /// The cloner of the kind.
@@ -100,13 +89,19 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
 }
 
 /// `bridge_clone_destroy`: a bridge can be destroyed with members, which are free afterwards.
-fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
-    let Some(softc) = bridge_of(ifp) else { return };
+fn destroy<P: Platform>(
+    td: &Thread<'_, P>,
+    _: &Shared<Cloner<P>, P>,
+    ifp: &Ifp<P>,
+    _: CloneFlags,
+) -> Result<(), Errno> {
+    let Some(softc) = bridge_of(ifp) else { return Ok(()) };
     release_all(td, &softc);
-    let Some(owner) = ({ softc.owner.lock().take() }) else { return };
+    let Some(owner) = ({ softc.owner.lock().take() }) else { return Ok(()) };
     ether_ifdetach(td, &owner);
     ifp.set_softc(None);
     if_free(td, owner);
+    Ok(())
 }
 
 /// `BRDGADD`: makes `member` a member of `bridge`; both are in the same vnet.

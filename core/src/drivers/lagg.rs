@@ -12,7 +12,7 @@
 //! or moved. Of the protocols there is `failover`, the default: the first port that is up sends and receives.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneRequest, CloneType, IF_MAXUNIT};
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner};
 use crate::epoch::Section;
 use crate::event::Event;
 use crate::ifnet::addr::ifa_free;
@@ -74,18 +74,7 @@ impl<P: Platform> Consts<P> {
 
     const HOOK: &'static HookOps<P> = &HookOps { input, event };
 
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "lagg",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create,
-        destroy: |td, _, ifp, _| {
-            destroy(td, ifp);
-            Ok(())
-        },
-    };
+    const CLONER: &'static CloneType<P> = &CloneType::auto("lagg", create, destroy);
 }
 
 /// The cloner of the kind.
@@ -133,13 +122,19 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
 }
 
 /// `lagg_clone_destroy`: an aggregate can be destroyed with ports, which are free afterwards.
-fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
-    let Some(softc) = lagg_of(ifp) else { return };
+fn destroy<P: Platform>(
+    td: &Thread<'_, P>,
+    _: &Shared<Cloner<P>, P>,
+    ifp: &Ifp<P>,
+    _: CloneFlags,
+) -> Result<(), Errno> {
+    let Some(softc) = lagg_of(ifp) else { return Ok(()) };
     release_all(td, &softc);
-    let Some(owner) = ({ softc.owner.lock().take() }) else { return };
+    let Some(owner) = ({ softc.owner.lock().take() }) else { return Ok(()) };
     ether_ifdetach(td, &owner);
     ifp.set_softc(None);
     if_free(td, owner);
+    Ok(())
 }
 
 /// `SIOCSLAGGPORT`: makes `port` a port of `lagg`; both are in the same vnet. The first port gives the aggregate its MTU

@@ -9,7 +9,7 @@
 //! be configured only at home.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneParams, CloneRequest, CloneType, IF_MAXUNIT};
+use crate::clone::{CloneParams, CloneRequest, CloneType};
 use crate::epoch::Section;
 use crate::event::Event;
 use crate::ifnet::addr::ifa_free;
@@ -73,16 +73,11 @@ impl<P: Platform> Consts<P> {
     const HOOK: &'static HookOps<P> = &HookOps { input, event };
 
     const CLONER: &'static CloneType<P> = &CloneType {
-        name: "vlan",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
         matches: Some(|name| by_name(name).is_some()),
-        create,
-        destroy: |td, _, ifp, _| {
+        ..CloneType::auto("vlan", create, |td, _, ifp, _| {
             destroy(td, ifp);
             Ok(())
-        },
+        })
     };
 }
 
