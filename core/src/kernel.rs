@@ -77,7 +77,8 @@ pub struct Kernel<P: Platform> {
     pub(crate) vnet_sx: Sx<P>,
     /// `bpf_sx`: taps and their listeners.
     pub(crate) bpf_sx: Sx<P>,
-    witness: Witness,
+    /// Apart, because it is large and a kernel is moved while it is built.
+    witness: Shared<Witness, P>,
     next_thread: AtomicU32,
     pub(crate) index: IndexTable<P>,
     pub(crate) events: EventHandlers<P>,
@@ -137,7 +138,7 @@ impl<P: Platform> Kernel<P> {
             sysinit_sx: Sx::new("vnet_sysinit_sxlock", LockClass::VNET_SYSINIT_SX, false),
             vnet_sx: Sx::new("vnet_sxlock", LockClass::VNET_SX, false),
             bpf_sx: Sx::new("bpf global lock", LockClass::BPF_SX, false),
-            witness: Witness::new(),
+            witness: Shared::try_new(domain, Witness::new())?,
             next_thread: AtomicU32::new(1),
             index: IndexTable::try_new(domain)?,
             events: EventHandlers::new(allocator.clone()),

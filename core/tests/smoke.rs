@@ -15,6 +15,17 @@ fn pool() -> PoolRef {
 
 #[test]
 fn a_kernel_gives_all_its_memory_back() {
+    life_of_a_kernel();
+}
+
+/// The kernel stack of a small system, if the compiler optimises. An overflow aborts the process.
+#[test]
+fn a_stack_of_16_kib_is_enough() {
+    let small = std::thread::Builder::new().stack_size(if cfg!(debug_assertions) { 40 << 10 } else { 16 << 10 });
+    small.spawn(life_of_a_kernel).unwrap().join().unwrap();
+}
+
+fn life_of_a_kernel() {
     let pool = pool();
     let kernel = Kernel::boot(SpinHost::<_>::new(pool), Config::default().threads(4)).unwrap();
     {

@@ -162,7 +162,24 @@ impl<'p, P: Platform> Td<'p, P> {
         name: &'static str,
         at: &'static Location<'static>,
     ) {
-        let Some(witness) = self.witness else { return };
+        if let Some(witness) = self.witness
+            && !witness.knows(&self.held.borrow(), class)
+        {
+            self.learn_order(witness, lock, class, name, at);
+        }
+    }
+
+    /// The rare half of [`check_order`](Self::check_order), out of the way of stack and time.
+    #[cold]
+    #[inline(never)]
+    fn learn_order(
+        &self,
+        witness: &Witness,
+        lock: Channel,
+        class: LockClass,
+        name: &'static str,
+        at: &'static Location<'static>,
+    ) {
         let wanted = Held { lock, class, name, exclusive: true, depth: 1, location: at };
         // A copy: the report goes to the host, which may look at this thread again.
         let held = self.held.borrow().clone();

@@ -108,12 +108,19 @@ impl Pairs {
     }
 }
 
-/// Where the order "first, then second" was seen for the first time: where the second was taken.
+/// Where the order "first, then second" of two classes was seen for the first time: where the second was taken.
 #[derive(Clone, Copy)]
 struct Origin {
-    first: LockClass,
-    second: LockClass,
+    first: u8,
+    second: u8,
     at: &'static Location<'static>,
+}
+
+/// What reports tell of the orders.
+struct Known {
+    origins: heapless::Vec<Origin, ORIGINS_MAX>,
+    /// The names of the classes that are in an origin.
+    names: [&'static str; LockClass::MAX],
 }
 
 /// How many origins are remembered. Orders beyond it are still checked; their reports lack a line.
@@ -124,12 +131,12 @@ const ORIGINS_MAX: usize = 128;
 /// # Invariants
 ///
 /// * The graph `orders` has no cycle.
-/// * `orders` grows only under the lock of `origins`.
+/// * `orders` grows only under the lock of `known`.
 pub struct Witness {
     orders: Pairs,
     reported: Pairs,
     reports: AtomicU32,
-    origins: SpinMutex<heapless::Vec<Origin, ORIGINS_MAX>>,
+    known: SpinMutex<Known>,
 }
 
 impl Witness {
@@ -140,7 +147,7 @@ impl Witness {
             orders: Pairs::new(),
             reported: Pairs::new(),
             reports: AtomicU32::new(0),
-            origins: SpinMutex::new(heapless::Vec::new()),
+            known: SpinMutex::new(Known { origins: heapless::Vec::new(), names: [""; LockClass::MAX] }),
         }
     }
 
@@ -156,17 +163,24 @@ impl Witness {
         self.orders.contains(first.index(), second.index())
     }
 
+    /// Whether there is nothing to learn or to report when `wanted` is taken with `held` held.
+    #[inline]
+    pub(super) fn knows(&self, held: &[Held], wanted: LockClass) -> bool {
+        held.iter().all(|held| self.has_met(held.class.index(), wanted.index()))
+    }
+
+    /// Whether an order was accepted or reported before.
+    fn has_met(&self, first: usize, second: usize) -> bool {
+        self.orders.contains(first, second) || self.reported.contains(first, second)
+    }
+
     /// Checks and learns the orders that come from taking `wanted` with `held` held: `witness_checkorder`.
     pub(super) fn check<P: Platform>(&self, host: &P, thread: ThreadId, held: &[Held], wanted: &Held) {
         // Newest first, as FreeBSD looks: the innermost lock makes the most telling report.
         for held in held.iter().rev() {
-            let (first, second) = (held.class.index(), wanted.class.index());
-            if self.orders.contains(first, second) || self.reported.contains(first, second) {
-                continue;
-            }
             let Some(route) = self.learn(held.class, wanted) else { continue };
             self.reports.fetch_add(1, Ordering::Relaxed);
-            host.lock_order_reversal(thread, format_args!("{}", Report { held, wanted, route: &route }));
+            host.lock_order_reversal(thread, format_args!("{}", Report { held, wanted, route: &route, witness: self }));
         }
     }
 
@@ -174,19 +188,20 @@ impl Witness {
     /// `wanted` back to `first` is returned (empty for two locks of one class), the first time for each pair.
     fn learn(&self, first: LockClass, wanted: &Held) -> Option<Route> {
         let (from, to) = (first.index(), wanted.class.index());
-        let mut origins = self.origins.lock();
-        // Somebody else may have come first since the look without the lock.
-        if self.orders.contains(from, to) || self.reported.contains(from, to) {
+        let mut known = self.known.lock();
+        if self.has_met(from, to) {
             return None;
         }
-        if let Some(route) = self.route(to, from, &origins) {
+        if let Some(route) = self.route(to, from, &known.origins) {
             self.reported.insert(from, to);
             return Some(route);
         }
         // INVARIANT: there is no way from `to` to `from`, so this edge closes no cycle; and it is added under the lock.
         self.orders.insert(from, to);
         // Full: the order counts all the same, see `ORIGINS_MAX`.
-        let _ = origins.push(Origin { first, second: wanted.class, at: wanted.location });
+        let _ = known.origins.push(Origin { first: first.index, second: wanted.class.index, at: wanted.location });
+        known.names[from] = first.name;
+        known.names[to] = wanted.class.name;
         None
     }
 
@@ -197,13 +212,14 @@ impl Witness {
         }
         // Breadth first. `came_from[class]` is the class from which the search reached it.
         let mut came_from = [None; LockClass::MAX];
-        let mut queue: heapless::Deque<usize, { LockClass::MAX }> = heapless::Deque::new();
-        came_from[from] = Some(from);
+        let mut queue: heapless::Deque<u8, { LockClass::MAX }> = heapless::Deque::new();
+        let (from, to) = (u8::try_from(from).ok()?, u8::try_from(to).ok()?);
+        came_from[usize::from(from)] = Some(from);
         // No push overflows the queue, or the route below: each class enters at most once.
         let _ = queue.push_back(from);
         while let Some(class) = queue.pop_front() {
-            for (next, reached_from) in came_from.iter_mut().enumerate() {
-                if reached_from.is_none() && self.orders.contains(class, next) {
+            for (next, reached_from) in (0..).zip(&mut came_from) {
+                if reached_from.is_none() && self.orders.contains(usize::from(class), usize::from(next)) {
                     *reached_from = Some(class);
                     let _ = queue.push_back(next);
                 }
@@ -212,8 +228,8 @@ impl Witness {
         let mut route = Route::new();
         let mut class = to;
         while class != from {
-            let before = came_from[class]?;
-            let origin = origins.iter().find(|o| (o.first.index(), o.second.index()) == (before, class));
+            let before = came_from[usize::from(class)]?;
+            let origin = origins.iter().find(|origin| (origin.first, origin.second) == (before, class));
             if let Some(origin) = origin {
                 let _ = route.push(*origin);
             }
@@ -244,11 +260,14 @@ struct Report<'a> {
     held: &'a Held,
     wanted: &'a Held,
     route: &'a Route,
+    witness: &'a Witness,
 }
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { held, wanted, route } = self;
+        let Self { held, wanted, route, witness } = self;
+        // Copied out, so that nothing is written under the lock.
+        let name = |class: u8| witness.known.lock().names[usize::from(class)];
         let duplicate = held.class.index == wanted.class.index;
         if duplicate {
             writeln!(f, "acquiring duplicate lock of same type: \"{}\"", wanted.class.name)?;
@@ -258,7 +277,7 @@ impl fmt::Display for Report<'_> {
         writeln!(f, " 1st {} ({}, sx) @ {}", held.name, held.class.name, held.location)?;
         writeln!(f, " 2nd {} ({}, sx) @ {}", wanted.name, wanted.class.name, wanted.location)?;
         for Origin { first, second, at } in route.iter() {
-            writeln!(f, "lock order {} -> {} established at {at}", first.name, second.name)?;
+            writeln!(f, "lock order {} -> {} established at {at}", name(*first), name(*second))?;
         }
         if !duplicate {
             writeln!(f, "lock order {} -> {} attempted at {}", held.class.name, wanted.class.name, wanted.location)?;
