@@ -5,18 +5,18 @@
 //! section. A member is promiscuous. It leaves when it is deleted, when it departs, and when the bridge is destroyed or
 //! moved.
 //!
-//! Of the forwarding there is only what every bridge has: a packet of one member goes out of all others. There is no
-//! table of addresses, since the core does not look into packets, and no spanning tree. A ring of bridges is cut by the
-//! limit on what a packet may pass within one call.
+//! A bridge learns which address is behind which member (`bridge/table.rs`), and passes frames on by that
+//! (`bridge/forward.rs`). There is no spanning tree: a ring of bridges is cut by the limit on what a packet may pass
+//! within one call.
 
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner};
 use crate::epoch::Section;
 use crate::event::Event;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
-use crate::ifnet::{ETHERMTU, IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, LinkState};
+use crate::ifnet::{ETHERMTU, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp};
 use crate::lifecycle::flags::ifpromisc_gone;
-use crate::lifecycle::{adjacency, ether_ifdetach, if_free, if_master, if_transmit, if_upper_unlink, ifpromisc};
+use crate::lifecycle::{adjacency, ether_ifdetach, if_free, if_master, if_upper_unlink, ifpromisc};
 use crate::mem::{AnyShared, Shared};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -24,12 +24,17 @@ use crate::thread::Thread;
 use super::simple;
 use super::stack::attached_here;
 
-/// How many of the hops of a packet's call a bridge takes: a flood through a ring grows with every bridge.
-const HOPS: u32 = 8;
+mod forward;
+mod table;
+
+use forward::{input, transmit};
+use table::Table;
 
 /// `struct bridge_softc`.
 struct Bridge<P: Platform> {
     owner: P::Mutex<Option<IfnetOwner<P>>>,
+    /// Which address is behind which member. Inside this lock that of a member's hooks is taken, and no other.
+    table: P::Mutex<Table<P>>,
 }
 
 /// A name for the constants that need the platform.
@@ -81,7 +86,8 @@ impl<P: Platform> Bridge<P> {
 
 /// `bridge_clone_create`.
 fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Result<Ifp<P>, Errno> {
-    let softc: Shared<Bridge<P>, P> = Shared::try_new(td.domain(), Bridge { owner: P::Mutex::new(None) })?;
+    let table = P::Mutex::new(Table::new(td.allocator()));
+    let softc: Shared<Bridge<P>, P> = Shared::try_new(td.domain(), Bridge { owner: P::Mutex::new(None), table })?;
     let owner = simple::ether(td, request, &Consts::KIND, [0x58, 0x9c, 0xfc, 0, 0, 0], softc.clone().erase())?;
     let ifp = owner.clone();
     *softc.owner.lock() = Some(owner);
@@ -164,6 +170,7 @@ fn release<P: Platform>(
     }
     td.preempt();
     member.hooks.set(HookKind::Bridge, None);
+    softc.table.lock().forget(member.index());
     // A driver that will not let go of promiscuity keeps the flag and the count, as in FreeBSD.
     if gone {
         ifpromisc_gone(member);
@@ -188,65 +195,6 @@ fn event<P: Platform>(td: &Thread<'_, P>, member: &Ifp<P>, softc: &AnyShared<P>,
     if let (Event::Departure(_), Some(softc), Some(bridge)) = (event, softc.to_shared(), if_master(td, member)) {
         release(td, &bridge, &softc, member, true);
     }
-}
-
-/// `bridge_input`: a packet came in through a member. A bridge that is down leaves it to the member.
-fn input<P: Platform>(
-    td: &Thread<'_, P>,
-    member: &Ifnet<P>,
-    softc: &AnyShared<P>,
-    packet: P::Buffer,
-) -> Option<P::Buffer> {
-    let softc = softc.downcast::<Bridge<P>>()?;
-    let Some(bridge) = softc.ifp().filter(|bridge| bridge.raw_flags().contains(IfFlags::UP)) else {
-        return Some(packet);
-    };
-    bridge.count(IfCounter::Ipackets, 1);
-    // Counted on the bridge; whoever sent the packet is not concerned.
-    let _ = broadcast(td, &bridge, Some(member), packet);
-    None
-}
-
-/// `bridge_transmit`.
-fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) -> Result<(), Errno> {
-    if !ifp.raw_flags().contains(IfFlags::UP) {
-        return Err(Errno::ENETDOWN);
-    }
-    broadcast(td, ifp, None, packet)
-}
-
-/// `bridge_broadcast`: out of every member that can send, but the one it came from. The last one gets the packet itself,
-/// the others a copy.
-fn broadcast<P: Platform>(
-    td: &Thread<'_, P>,
-    bridge: &Ifnet<P>,
-    from: Option<&Ifnet<P>>,
-    packet: P::Buffer,
-) -> Result<(), Errno> {
-    let section = td.net_epoch_enter();
-    let Some(_hops) = td.hop(HOPS) else {
-        bridge.count(IfCounter::Oerrors, 1);
-        return Err(Errno::ENOBUFS);
-    };
-    let sends = |member: &Ifp<P>| {
-        let other = from.is_none_or(|from| !core::ptr::eq(from, &raw const **member));
-        other && member.raw_flags().contains(IfFlags::UP) && member.link_state() != LinkState::Down
-    };
-    let members = bridge.lowers.iter(&section).filter(|link| link.master);
-    let mut members = members.filter_map(|link| link.lower()).filter(sends);
-    let mut last = members.next();
-    while let Some(member) = last {
-        last = members.next();
-        if last.is_none() {
-            return if_transmit(td, &member, packet, &section);
-        }
-        match td.platform().copy_packet(&packet) {
-            // A member that cannot send has counted it.
-            Some(copy) => drop(if_transmit(td, &member, copy, &section)),
-            None => bridge.count(IfCounter::Oerrors, 1),
-        }
-    }
-    Ok(())
 }
 
 /// What is wrong between an interface and its members or its bridge.
