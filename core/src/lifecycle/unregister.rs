@@ -54,6 +54,7 @@ use crate::vnet::{VnetRef, ifunit_ref};
 use super::alloc::if_free;
 use super::attach::release_places_away;
 use super::detach::take_down;
+use super::until_freed::UntilFreed;
 
 /// How often a waiter gives way to a worker before it does the work itself.
 const PATIENCE: u32 = 4;
@@ -65,14 +66,13 @@ const FIRST_REPORT: u32 = 4;
 pub(crate) struct Unregistering<P: Platform> {
     /// How many are on the queues of all vnets.
     queued: AtomicUsize,
-    /// Those that are unregistered and not yet seen freed: `net_todo_list`. Written under `todo_lock`.
-    todo: TailQ<Ifnet<P>, P, ByTodo>,
-    todo_lock: P::Mutex<()>,
+    /// Those that are unregistered and not yet seen freed: `net_todo_list`.
+    todo: UntilFreed<P, ByTodo>,
 }
 
 impl<P: Platform> Unregistering<P> {
     pub(crate) fn new(domain: &crate::epoch::DomainRef<P>) -> Self {
-        Self { queued: AtomicUsize::new(0), todo: TailQ::new(domain), todo_lock: P::Mutex::new(()) }
+        Self { queued: AtomicUsize::new(0), todo: UntilFreed::new(domain) }
     }
 
     fn is_queued(&self) -> bool {
@@ -260,30 +260,17 @@ fn push<P: Platform>(td: &Thread<'_, P>, queue: &TailQ<Ifnet<P>, P, ByUnreg>, if
 /// `net_set_todo`.
 fn note_todo<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     run_todo(td);
-    let Unregistering { todo, todo_lock, .. } = &td.kernel().unregistering;
     let by = if td.awaits_unregistered() { td.id().0.get() } else { 0 };
     ifp.awaited_by.store(by, Ordering::Relaxed);
-    let _todo = todo_lock.lock();
-    let noted = todo.insert_tail(ifp);
+    let noted = td.kernel().unregistering.todo.note(ifp);
     debug_assert!(noted, "an interface is unregistered once");
 }
 
 /// `netdev_run_todo` without its wait: takes note of those that are freed by now, in whatever order.
 pub(crate) fn run_todo<P: Platform>(td: &Thread<'_, P>) {
-    while let Some(ifp) = take_freed(td) {
+    while let Some(ifp) = td.kernel().unregistering.todo.take_freed(td) {
         call(td, "free_netdev", &ifp);
     }
-}
-
-fn take_freed<P: Platform>(td: &Thread<'_, P>) -> Option<Ifp<P>> {
-    let Unregistering { todo, todo_lock, .. } = &td.kernel().unregistering;
-    if todo.is_empty() {
-        return None;
-    }
-    let section = td.net_epoch_enter();
-    let _todo = todo_lock.lock();
-    let freed = todo.iter(&section).find(|ifp| ifp.get().life.is_freed())?.try_share()?;
-    todo.remove(&freed).then_some(freed)
 }
 
 /// Records that a driver's function was called for an interface, as the trace of seed 2 shows it.
@@ -322,16 +309,10 @@ fn wait_for_all<P: Platform>(td: &Thread<'_, P>) {
     loop {
         td.net_epoch_drain_callbacks();
         run_todo(td);
-        let Some(ifp) = find_todo(td, |_| true) else { return };
+        let Some(ifp) = td.kernel().unregistering.todo.find(td, |_| true) else { return };
         let ready = &mut || ifp.life.is_deferred();
         td.sleep("unregister", td.domain().channel(), ready);
     }
-}
-
-fn find_todo<P: Platform>(td: &Thread<'_, P>, wanted: impl Fn(&Ifnet<P>) -> bool) -> Option<Ifp<P>> {
-    let section = td.net_epoch_enter();
-    let todo = &td.kernel().unregistering.todo;
-    todo.iter(&section).find(|ifp| wanted(ifp.get())).and_then(|ifp| ifp.try_share())
 }
 
 /// `ip link del`: destroys a cloned interface of the current vnet by its name, and returns when it, and whatever else
@@ -378,10 +359,13 @@ fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
 /// `netdev_wait_allrefs_any`: waits until everything that this call has unregistered is freed, and helps.
 fn wait_until_freed<P: Platform>(td: &Thread<'_, P>) {
     let me = td.id().0.get();
-    let (mut patience, mut rounds, mut report_at) = (PATIENCE, 0, FIRST_REPORT);
+    let (mut patience, mut rounds, mut report_at) = (PATIENCE, 0_u32, FIRST_REPORT);
     loop {
         run_todo(td);
-        let Some(ifp) = find_todo(td, |ifp| ifp.awaited_by.load(Ordering::Relaxed) == me) else { return };
+        let Some(ifp) = td.kernel().unregistering.todo.find(td, |ifp| ifp.awaited_by.load(Ordering::Relaxed) == me)
+        else {
+            return;
+        };
         let helps = !td.hazard(Hazard::WaitOnOwnExecutor);
         if ifp.life.is_deferred() {
             td.net_epoch_drain_callbacks();
@@ -389,21 +373,24 @@ fn wait_until_freed<P: Platform>(td: &Thread<'_, P>) {
             patience -= 1;
             td.platform().relax();
         } else if !(helps && run_works(td)) {
-            rounds += 1;
-            if rounds == report_at {
-                report_at *= 2;
+            let kernel = td.kernel();
+            let ready = &mut || {
+                // A look is a round: a sleep does not end by itself, and the report is for a wait that has no end.
+                rounds = rounds.saturating_add(1);
+                rounds >= report_at || ifp.life.is_deferred() || (helps && kernel.unregistering.is_queued())
+            };
+            td.sleep("unregister", td.domain().channel(), ready);
+            if rounds >= report_at && !ifp.life.is_deferred() {
+                report_at = report_at.saturating_mul(2);
                 report(td, &ifp);
             }
-            let kernel = td.kernel();
-            let ready = &mut || ifp.life.is_deferred() || (helps && kernel.unregistering.is_queued());
-            td.sleep("unregister", td.domain().channel(), ready);
         }
     }
 }
 
 fn report<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     let (name, count) = (ifp.names.lock().xname.clone(), ifp.refcount());
-    log(td, format_args!("unregister: waiting for {name} to become free. Usage count = {count}"));
+    log(td, format_args!("unregister: waiting for {name} to become free. Usage count = {count}{}", ifp.held_by()));
 }
 
 #[cfg(all(test, not(ifnet_loom)))]

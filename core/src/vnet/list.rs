@@ -84,6 +84,7 @@ pub fn ifunit<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<Ifp<P>> {
 }
 
 /// `ifunit_ref`: the same, with a reference; an interface that is dying is not found.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn ifunit_ref<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<IfnetRef<P>> {
     td.preempt();
     let ifp = td.curvnet().names.lock().find(name, |ifp| !ifp.is_dying())?;
