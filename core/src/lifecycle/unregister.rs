@@ -106,6 +106,8 @@ impl<P: Platform> UnregisterList<P> {
 pub struct VnetGuard<'v, 't, 'k, P: Platform> {
     td: &'t Thread<'k, P>,
     vnet: &'v VnetRef<P>,
+    /// What the thread worked in before.
+    outer: Option<u32>,
     // Dropped in this order: the outer lock last.
     _vnet_sx: XGuard<'v, 't, P>,
     _detach: XGuard<'k, 't, P>,
@@ -114,16 +116,21 @@ pub struct VnetGuard<'v, 't, 'k, P: Platform> {
 impl<P: Platform> Drop for VnetGuard<'_, '_, '_, P> {
     fn drop(&mut self) {
         flush(self.td, self.vnet);
+        self.td.set_dead_work(self.outer);
     }
 }
 
 /// Holds the lock of a vnet: `rtnl_net_lock`. What is queued there is unregistered before the lock is released.
 ///
 /// # Locks
-/// Takes the detach lock, then the vnet's. No other vnet's may be held.
+/// Takes the detach lock, then the vnet's. No other vnet's may be held. The vnet may have been destroyed meanwhile: look
+/// ([`is_destroyed`](crate::Vnet::is_destroyed)) before anything is changed.
 pub fn vnet_lock<'v, 't, 'k, P: Platform>(td: &'t Thread<'k, P>, vnet: &'v VnetRef<P>) -> VnetGuard<'v, 't, 'k, P> {
     let detach = td.kernel().detach_sx.xlock(td);
-    VnetGuard { td, vnet, _vnet_sx: vnet.sx.xlock(td), _detach: detach }
+    let sx = vnet.sx.xlock(td);
+    // Under the detach lock, which its destruction needs: it stays as it is.
+    let outer = td.set_dead_work(vnet.is_destroyed().then_some(vnet.id()));
+    VnetGuard { td, vnet, outer, _vnet_sx: sx, _detach: detach }
 }
 
 /// `unregister_netdevice_queue_net`: gives an interface up for unregistration. In the vnet in which the caller works it
@@ -143,6 +150,7 @@ pub fn unregister_queue<P: Platform>(
     let _detach = td.kernel().detach_sx.xlock(td);
     let IfnetOwner(ifp) = owner;
     let vnet = ifp.if_vnet(td);
+    vnet.changes(td, "unregister_queue");
     let mine = vnet.ptr_eq(caller_vnet);
     let queue = if mine { &list.0 } else { &vnet.unreg };
     if !queue.insert_tail(&ifp) {
@@ -165,6 +173,7 @@ pub(crate) fn rehome<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, old: &VnetRe
     if td.hazard(Hazard::QueuedThenMoved) || !old.unreg.remove(ifp) {
         return;
     }
+    new.changes(td, "rehome");
     let queued = new.unreg.insert_tail(ifp);
     debug_assert!(queued, "it has just left the other queue");
     announce(td, 0);
@@ -339,10 +348,7 @@ fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     let early = td.hazard(Hazard::VnetReadThenLock).then(|| ifp.if_vnet(td));
     td.preempt();
     let _detach = td.kernel().detach_sx.xlock(td);
-    let vnet = early.clone().unwrap_or_else(|| ifp.if_vnet(td));
-    if early.is_some() && !vnet.ifnets.contains(&ifp) && vnet.is_destroyed() {
-        td.platform().panic(format_args!("if_unregister: {name} is looked for in v{}, which is destroyed", vnet.id()));
-    }
+    let vnet = early.unwrap_or_else(|| ifp.if_vnet(td));
     let _work = vnet_lock(td, &vnet);
     // The name was looked up before the lock, and is the caller's only in its own vnet.
     if ifp.is_dying() || !vnet.ptr_eq(&td.curvnet()) || *ifp.name() != *name {

@@ -22,6 +22,7 @@ pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule:
     let kernel = td.kernel();
     let vnet = td.curvnet();
     let _wlock = kernel.ifnet_sx.xlock(td);
+    vnet.changes(td, "if_link_ifnet");
     ifp.touch();
     let name = ifp.name();
     {
@@ -56,6 +57,7 @@ pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmo
     let vnet = td.curvnet();
     let _wlock = kernel.ifnet_sx.xlock(td);
     if vnet.leaving.remove(ifp) {
+        vnet.changes(td, "if_unlink_ifnet");
         if !vmove {
             ifp.set_flags(IfFlags::DYING);
         }
@@ -63,6 +65,7 @@ pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmo
     }
     let found = vnet.ifnets.remove(ifp);
     if found {
+        vnet.changes(td, "if_unlink_ifnet");
         vnet.names.lock().unlink(&ifp.name(), ifp);
         if !vmove {
             ifp.set_flags(IfFlags::DYING);
