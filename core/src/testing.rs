@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar};
 use allocator_api2::alloc::{AllocError, Allocator};
 
 use crate::epoch::DomainRef;
-use crate::platform::{Channel, Mutex, Platform};
+use crate::platform::{Channel, Mutex, Platform, ThreadId};
+use crate::trace::Record;
 
 /// Memory of `std` that counts the pieces that are out, and fails on demand.
 #[derive(Clone, Default)]
@@ -102,6 +103,7 @@ struct HostState {
     woken: Condvar,
     queued: AtomicUsize,
     steps: AtomicUsize,
+    logged: std::sync::Mutex<std::vec::Vec<std::string::String>>,
 }
 
 impl Host {
@@ -119,6 +121,12 @@ impl Host {
         let before = self.0.steps.load(Ordering::SeqCst);
         work();
         self.0.steps.load(Ordering::SeqCst) - before
+    }
+
+    /// The lines of the message buffer.
+    #[cfg(feature = "holders")]
+    pub(crate) fn logged(&self) -> std::vec::Vec<std::string::String> {
+        self.0.logged.lock().expect("not poisoned").clone()
     }
 }
 
@@ -151,6 +159,12 @@ impl Platform for Host {
 
     fn preempt(&self) {
         self.0.steps.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn trace(&self, _: ThreadId, record: &Record<'_>) {
+        if let Record::Log { message } = record {
+            self.0.logged.lock().expect("not poisoned").push((*message).into());
+        }
     }
 
     fn work_queued(&self) {

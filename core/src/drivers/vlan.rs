@@ -260,6 +260,7 @@ pub fn vlan_unconfig<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>) -> Result<(
 }
 
 /// `SIOCGETVLAN`: the parent of a VLAN, and its tag; `None` without a parent, or if it is no VLAN.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn vlan_parent<P: Platform>(vlan: &Ifp<P>) -> Option<(IfnetRef<P>, u16)> {
     let softc = vlan_of(vlan)?;
     let (trunk, tag) = softc.config.lock().as_ref().map(|config| (config.trunk.clone(), config.tag))?;

@@ -136,6 +136,7 @@ fn find<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>, upper: &Ifp<P>) -> Opti
 ///
 /// # Locks
 /// None. Stable under the detach lock.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn if_master<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>) -> Option<IfnetRef<P>> {
     let section = td.net_epoch_enter();
     let link = lower.uppers.first(&section).filter(|link| link.master)?;
