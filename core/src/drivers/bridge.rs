@@ -14,13 +14,7 @@ use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner};
 use crate::epoch::Section;
 use crate::event::Event;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
-<<<<<<< ours
 use crate::ifnet::{ETHERMTU, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp};
-=======
-use crate::ifnet::{
-    ETHERMTU, IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref,
-};
->>>>>>> theirs
 use crate::lifecycle::flags::ifpromisc_gone;
 use crate::lifecycle::{adjacency, ether_ifdetach, if_free, if_master, if_upper_unlink, ifpromisc};
 use crate::mem::{AnyShared, Shared};
@@ -158,21 +152,7 @@ pub fn bridge_delm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &If
     td.assert_can_sleep("bridge_delm");
     let _stable = td.kernel().detach_sx.xlock(td);
     let softc = bridge_of(bridge).ok_or(Errno::EINVAL)?;
-<<<<<<< ours
     if release(td, bridge, &softc, member, false) { Ok(()) } else { Err(Errno::ENOENT) }
-=======
-    if release(td, &softc, member, false) { Ok(()) } else { Err(Errno::ENOENT) }
-}
-
-/// The members of a bridge, in the order of joining; none if it is no bridge. Calls `each` with a reference.
-pub fn bridge_members<P: Platform>(bridge: &Ifp<P>, mut each: impl FnMut(&IfnetRef<P>)) {
-    let Some(softc) = bridge_of(bridge) else { return };
-    let mut at = 0;
-    while let Some(member) = { softc.members.lock().get(at).map(|member| if_ref(member)) } {
-        each(&member);
-        at += 1;
-    }
->>>>>>> theirs
 }
 
 /// `bridge_delete_member`: both sides forget each other; whether they knew. The driver of a member that is gone is not

@@ -6,15 +6,9 @@ use core::net::IpAddr;
 use ifnet::clone::if_clone_list;
 use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport, vlan_config, vlan_parent, vlan_unconfig};
 use ifnet::{
-<<<<<<< ours
-    CloneParams, Errno, IfFlags, IfType, IfnetRef, Ifp, SockAddr, for_each_lower, if_addaddr, if_addgroup,
-    if_clone_create2, if_clone_destroy, if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename,
+    CloneParams, Errno, IfFlags, IfType, IfnetRef, Ifp, LinkState, SockAddr, Thread, for_each_lower, if_addaddr,
+    if_addgroup, if_clone_create2, if_clone_destroy, if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename,
     if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
-=======
-    CloneParams, Errno, IfFlags, IfnetRef, Ifp, LinkState, SockAddr, if_addaddr, if_addgroup, if_clone_create2,
-    if_clone_destroy, if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename, if_setdescription,
-    if_setflags, if_setlladdr, if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
->>>>>>> theirs
 };
 
 use super::host::Host;
@@ -180,22 +174,13 @@ impl<H: Host> Interp<'_, '_, H> {
         if let Some((parent, tag)) = vlan_parent(ifp) {
             self.print(&format!("\tvlan: {tag} parent interface: {}", parent.name()));
         }
-<<<<<<< ours
-        let what = if ifp.if_type() == IfType::Bridge { "member" } else { "laggport" };
-        let mut members = Vec::new();
-        for_each_lower(self.td, ifp, |lower, member| {
-            members.extend(member.then(|| format!("\t{what}: {}", lower.name())));
-        });
-        members.iter().for_each(|line| self.print(line));
-=======
-        let mut uppers = Vec::new();
-        bridge_members(ifp, |member| uppers.push(format!("\tmember: {}", member.name())));
-        if *ifp.dname() == *"lagg" {
-            uppers.push("\tlaggproto failover".into());
-            uppers.extend(lagg_status(ifp));
+        let members = members(self.td, ifp);
+        if ifp.if_type() == IfType::Bridge {
+            members.iter().for_each(|member| self.print(&format!("\tmember: {}", member.name())));
+        } else if *ifp.dname() == *"lagg" {
+            self.print("\tlaggproto failover");
+            lagg_status(&members).iter().for_each(|line| self.print(line));
         }
-        uppers.iter().for_each(|line| self.print(line));
->>>>>>> theirs
         let groups = show::groups(self.td, ifp);
         let mut line = String::new();
         // `all` is everybody's and goes without saying.
@@ -208,21 +193,26 @@ impl<H: Host> Interp<'_, '_, H> {
     }
 }
 
+/// The members of a bridge and the ports of an aggregate, in the order of joining.
+fn members<H: Host>(td: &Thread<'_, H>, upper: &Ifp<H>) -> Vec<Ifp<H>> {
+    let mut members = Vec::new();
+    for_each_lower(td, upper, |lower, member| members.extend(member.then(|| lower.clone())));
+    members
+}
+
 /// The ports of an aggregate, as `lagg_status` shows them: the first is the master, and the first that can send is in use.
-fn lagg_status<H: Host>(lagg: &Ifp<H>) -> Vec<String> {
-    let (mut lines, mut in_use) = (Vec::new(), false);
-    lagg_ports(lagg, |port| {
-        let active = !in_use && port.link_state() == LinkState::Up && port.flags().contains(IfFlags::UP);
-        in_use |= active;
-        let flags = match (lines.is_empty(), active) {
+fn lagg_status<H: Host>(ports: &[Ifp<H>]) -> Vec<String> {
+    let in_use = ports.iter().position(|port| port.link_state() == LinkState::Up && port.flags().contains(IfFlags::UP));
+    let line = |(at, port): (usize, &Ifp<H>)| {
+        let flags = match (at == 0, in_use == Some(at)) {
             (true, true) => "5<MASTER,ACTIVE>",
             (true, false) => "1<MASTER>",
             (false, true) => "4<ACTIVE>",
             (false, false) => "0<>",
         };
-        lines.push(format!("\tlaggport: {} flags={flags}", port.name()));
-    });
-    lines
+        format!("\tlaggport: {} flags={flags}", port.name())
+    };
+    ports.iter().enumerate().map(line).collect()
 }
 
 fn sockaddr(address: IpAddr) -> SockAddr {
