@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use ifnet::drivers::{bridge_addm, bridge_delm, bridge_members};
+use ifnet::drivers::{bridge_addm, bridge_delm};
 use ifnet::platform::spin::SpinHost;
 use ifnet::{
     Config, IfType, Kernel, if_alloc, if_attach, if_clone_create, if_clone_destroy, if_detach, if_free, if_initname,
 };
-use ifnet::{if_vmove_loan, ifunit, vnet_alloc, vnet_destroy};
+use ifnet::{for_each_lower, if_vmove_loan, ifunit, vnet_alloc, vnet_destroy};
 use ifnet_std::alloc::CountingAlloc;
 use ifnet_std::testbed::TestBed;
 
@@ -89,7 +89,7 @@ fn a_bridge_of_512_members_goes_with_its_vnet() {
         }
         let count = || {
             let mut count = 0;
-            bridge_members(&bridge, |_| count += 1);
+            for_each_lower(td, &bridge, |_, _| count += 1);
             count
         };
         assert_eq!((count(), vnet.ifcnt()), (512, 1026));
