@@ -211,7 +211,7 @@ fn watch(td: &Td<'_>, name: &str) {
     // The probe has no data of its own: the driver's stands in for it.
     let data = ifp.softc().expect("a driver");
     let input = |td: &Td<'_>, ifp: &Ifnet<ShuttleHost>, _: &_, packet| arrived(td, ifp, packet);
-    ifp.rx_handler_register(RxHandler { kind: "probe", data, input }).expect("free");
+    ifp.rx_handler_register(td, RxHandler { kind: "probe", data, input }).expect("free");
 }
 
 fn move_away(td: &Td<'_>, name: &str, jail: &VnetRef<ShuttleHost>) {
