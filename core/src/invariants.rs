@@ -99,7 +99,7 @@ impl<P: Platform> Look<'_, P> {
     /// I1, I2, I4, I11, I15.
     fn interfaces(&self) -> Result<(), Violation> {
         let Vnet { ifnets, names, name_clashes, .. } = &**self.vnet;
-        let mut count = 0;
+        let (mut count, mut further) = (0, 0);
         for ifp in ifnets.iter(self.section) {
             let name = name_of(ifp.get());
             self.require(!ifp.get().life.is_freed(), "I1", "a freed interface is on a list", &name)?;
@@ -114,6 +114,11 @@ impl<P: Platform> Look<'_, P> {
             )?;
             self.require(ifp.get().index_is_first(), "I4", "the index of an interface changed", &name)?;
             self.require(names.lock().has(&name, ifp), "I2", "the table of names lacks an interface", &name)?;
+            for altname in &*ifp.get().altnames.lock() {
+                let known = names.lock().has_alternative(altname, ifp);
+                self.require(known, "I2", "the table of names lacks a further name", altname)?;
+                further += 1;
+            }
             self.memberships(ifp.get(), &name)?;
             self.cloned(ifp.get(), &name)?;
             if let Some(ifp) = ifp.try_share() {
@@ -124,6 +129,8 @@ impl<P: Platform> Look<'_, P> {
         }
         self.require(count == self.vnet.ifcnt(), "I2", "vnet_ifcnt is not the length of the list", "")?;
         self.require(names.lock().linked() == count, "I2", "the table of names has more than the list", "")?;
+        let alternative = names.lock().alternative();
+        self.require(alternative == further, "I2", "the table has further names that no interface has", "")?;
         self.require(!self.vnet.is_destroyed() || count == 0, "I11", "a destroyed vnet has interfaces", "")?;
         self.require(self.vnet.leaving.is_empty(), "I11", "an interface was taken off a list and forgotten", "")?;
         let clashes = name_clashes.load(Ordering::Relaxed);

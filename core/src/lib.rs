@@ -19,7 +19,7 @@
 //! | [`vnet`] | the list, the names, the index table, groups; vnets from birth to death |
 //! | [`lifecycle`] | one verb a file: attach, detach, move, rename, up and down |
 //! | [`bpf`], [`event`] | taps; event handlers |
-//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; lo, disc, epair, gif, tun, tap, vmnet; vlan, bridge, lagg; veth, ipvlan, ipvtap, macvlan |
+//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; lo, disc, epair, gif, tun, tap, vmnet; vlan, bridge, lagg; veth, ipvlan, ipvtap, macvlan, vlan8021q |
 //! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
 //!
 //! # Features
@@ -67,11 +67,12 @@ pub use ifnet::{
 };
 pub use kernel::{Config, Kernel};
 pub use lifecycle::{
-    UnregisterList, VnetGuard, ether_ifattach, ether_ifdetach, for_each_lower, for_each_upper, if_addaddr, if_addmulti,
-    if_allmulti, if_alloc, if_attach, if_deladdr, if_delmulti, if_detach, if_down, if_free, if_initname, if_input,
-    if_link_state_change, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_transmit,
-    if_unregister, if_up, if_upper_link, if_upper_unlink, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifpromisc,
-    ip6_input, unregister_many, unregister_queue, vnet_lock,
+    UnregisterList, VnetGuard, ether_ifattach, ether_ifdetach, for_each_lower, for_each_upper, if_addaddr,
+    if_addaltname, if_addmulti, if_allmulti, if_alloc, if_alloc_indexed, if_altnames, if_attach, if_deladdr,
+    if_delaltname, if_delmulti, if_detach, if_down, if_free, if_initname, if_input, if_link_state_change, if_lladdr,
+    if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_transmit, if_unregister,
+    if_unregister_group, if_up, if_upper_link, if_upper_unlink, if_vmove_loan, if_vmove_loan_as, if_vmove_reclaim,
+    if_vmove_to, ifpromisc, ip6_input, unregister_many, unregister_queue, vnet_lock,
 };
 pub use platform::Platform;
 pub use taskq::TaskMode;

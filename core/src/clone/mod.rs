@@ -44,6 +44,9 @@ bitflags! {
         const AUTOUNIT = 0x1;
         /// `IFC_F_FORCE`: destroy even what may not be destroyed by a user.
         const FORCE = 0x2;
+        /// Of a call to destroy: what the driver gives up stays on the queue of its vnet, whose lock the caller holds, so
+        /// that it is unregistered together with others. A driver that does not unregister in batches ignores it.
+        const QUEUE = 0x4;
     }
 }
 
@@ -122,6 +125,11 @@ impl<P: Platform> Cloner<P> {
     /// The name of the kind.
     pub fn name(&self) -> &IfName {
         &self.name
+    }
+
+    /// Whether the interface of this unit is there from the start, and stays.
+    pub(crate) fn is_permanent(&self, unit: Option<u32>) -> bool {
+        unit.is_some_and(|unit| unit < self.ty.minifs)
     }
 
     /// Whether the cloner was taken away; an interface that its driver would not destroy may remain.

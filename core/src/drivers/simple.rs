@@ -4,7 +4,7 @@
 use crate::Errno;
 use crate::clone::CloneRequest;
 use crate::ifnet::{IfFlags, IfOps, IfType, IfnetOwner, Ifp};
-use crate::lifecycle::{alloc::set_names, ether_ifattach, if_alloc, if_attach, if_detach, if_free};
+use crate::lifecycle::{alloc::set_names, ether_ifattach, if_alloc_indexed, if_attach, if_detach, if_free};
 use crate::mem::{AnyShared, Shared};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -30,7 +30,7 @@ pub(super) fn create<P: Platform>(
     kind: &Kind<P>,
 ) -> Result<Ifp<P>, Errno> {
     let softc: Shared<Softc<P>, P> = Shared::try_new(td.domain(), Softc { owner: P::Mutex::new(None) })?;
-    let owner = if_alloc(td, kind.if_type)?;
+    let owner = if_alloc_indexed(td, kind.if_type, request.params.index)?;
     let ifp: Ifp<P> = owner.clone();
     let made = set_names(&ifp, request.name, request.cloner.name(), request.unit).and_then(|()| {
         ifp.init_flags(kind.flags);
@@ -60,7 +60,7 @@ pub(super) fn ether<P: Platform>(
     lladdr: [u8; 6],
     softc: AnyShared<P>,
 ) -> Result<IfnetOwner<P>, Errno> {
-    let owner = if_alloc(td, kind.if_type)?;
+    let owner = if_alloc_indexed(td, kind.if_type, request.params.index)?;
     let made = set_names(&owner, request.name, request.cloner.name(), request.unit).and_then(|()| {
         owner.init_flags(kind.flags);
         owner.set_ops(kind.ops);

@@ -22,9 +22,10 @@ use crate::hazard::Hazard;
 use crate::ifnet::stack::{Admit, StackOps};
 use crate::ifnet::{IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, RxHandler, SockAddr, if_try_ref};
 use crate::lifecycle::alloc::set_names;
-use crate::lifecycle::unregister::{UnregisterList, call, unregister_many, unregister_queue};
+use crate::lifecycle::unregister::{UnregisterList, call, end_of_dellink, unregister_many, unregister_queue};
 use crate::lifecycle::{
-    adjacency, ether_ifattach, if_alloc, if_free, if_link_state_change, if_lladdr, if_setlladdr, if_upper_unlink,
+    adjacency, ether_ifattach, if_alloc_indexed, if_free, if_link_state_change, if_lladdr, if_setlladdr,
+    if_upper_unlink,
 };
 use crate::mem::{IdSpace, Link, Linked, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
@@ -178,7 +179,7 @@ fn create_on<P: Platform>(
         return Err(Errno::EINVAL);
     }
     let id = port.alloc_id()?;
-    let made = if_alloc(td, IfType::Ether).and_then(|owner| {
+    let made = if_alloc_indexed(td, IfType::Ether, request.params.index).and_then(|owner| {
         let ifp = Ifp::clone(&owner);
         let upper = attach(td, request, &owner, || Upper {
             ifp: ifp.clone(),
@@ -368,7 +369,7 @@ pub(super) fn dellink<P: Platform>(
     td: &Thread<'_, P>,
     _: &Shared<Cloner<P>, P>,
     ifp: &Ifp<P>,
-    _: CloneFlags,
+    flags: CloneFlags,
 ) -> Result<(), Errno> {
     let Some(upper) = upper_of(ifp) else { return Ok(()) };
     let vnet = ifp.if_vnet(td);
@@ -379,7 +380,7 @@ pub(super) fn dellink<P: Platform>(
             core_delete(td, &vnet, &upper, &list);
         }
     }
-    unregister_many(td, &list);
+    end_of_dellink(td, &list, flags);
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use crate::ifnet::group::Membership;
 use crate::ifnet::stack::StackOps;
 use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_try_ref};
 use crate::lifecycle::alloc::set_names;
-use crate::lifecycle::unregister::{UnregisterList, call, unregister_many, unregister_queue};
-use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc, if_free, if_input, if_link_state_change};
+use crate::lifecycle::unregister::{UnregisterList, call, end_of_dellink, unregister_queue};
+use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc_indexed, if_free, if_input, if_link_state_change};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -70,8 +70,14 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
     let name = wanted.and_then(|peer: &Peer<P>| peer.name.as_ref());
     let (name, unit) = reserve_name(td, &there, &cloner, name)?;
     let made = Membership::alloc(td.domain()).map_err(Errno::from).and_then(|membership| {
-        let peer = Place { vnet: &there, cloner: &cloner, name: &name, unit };
-        let this = Place { vnet: &here, cloner: request.cloner, name: request.name, unit: request.unit };
+        let peer = Place { vnet: &there, cloner: &cloner, name: &name, unit, index: None };
+        let this = Place {
+            vnet: &here,
+            cloner: request.cloner,
+            name: request.name,
+            unit: request.unit,
+            index: request.params.index,
+        };
         let [peer, this] = attach_pair(td, [&peer, &this], request.params.mtu)?;
         if_clone_addif(td, &cloner, &peer, membership);
         Ok(this)
@@ -87,6 +93,7 @@ struct Place<'a, P: Platform> {
     cloner: &'a Shared<Cloner<P>, P>,
     name: &'a IfName,
     unit: Option<u32>,
+    index: Option<u32>,
 }
 
 /// Makes, ties and attaches both ends in this order, or neither.
@@ -133,7 +140,7 @@ fn end<P: Platform>(td: &Thread<'_, P>) -> Result<Shared<End<P>, P>, Errno> {
 }
 
 fn alloc_end<P: Platform>(td: &Thread<'_, P>, place: &Place<'_, P>) -> Result<IfnetOwner<P>, Errno> {
-    let owner = if_alloc(td, IfType::Ether)?;
+    let owner = if_alloc_indexed(td, IfType::Ether, place.index)?;
     if let Err(errno) = set_names(&owner, place.name, place.cloner.name(), place.unit) {
         if_free(td, owner);
         return Err(errno);
@@ -156,7 +163,7 @@ fn dellink<P: Platform>(
     td: &Thread<'_, P>,
     _: &Shared<Cloner<P>, P>,
     ifp: &Ifp<P>,
-    _: CloneFlags,
+    flags: CloneFlags,
 ) -> Result<(), Errno> {
     call(td, "veth_dellink", ifp);
     let Some(softc) = end_of(ifp) else { return Ok(()) };
@@ -176,7 +183,7 @@ fn dellink<P: Platform>(
             unregister_queue(td, &vnet, peer_owner, &list);
         }
     }
-    unregister_many(td, &list);
+    end_of_dellink(td, &list, flags);
     Ok(())
 }
 

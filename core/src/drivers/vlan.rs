@@ -170,6 +170,8 @@ fn admissible<P: Platform>(td: &Thread<'_, P>, parent: &Ifp<P>, tag: u16) -> Res
     }
     match trunk_of(parent) {
         Some(trunk) if find(&trunk.children.lock(), tag).is_ok() => Err(Errno::EEXIST),
+        // Linux' sort of VLANs.
+        None if parent.hooks.has(HookKind::Vlan) => Err(Errno::EBUSY),
         _ => Ok(()),
     }
 }
@@ -190,7 +192,7 @@ fn find<P: Platform>(children: &[Child<P>], tag: u16) -> Result<usize, usize> {
 /// # Errors
 /// `EPERM` if the VLAN is not at home; `EINVAL` if it is no VLAN, for the tags 0 and 4095 and above, and if the parent
 /// stands on the VLAN itself; `ENXIO` if either is not attached here; `EPROTONOSUPPORT` if the parent is no Ethernet;
-/// `EBUSY` if the VLAN has a parent; `EEXIST` if the parent has a VLAN of this tag; `EMLINK` if more than 8 interfaces
+/// `EBUSY` if the VLAN has a parent, or the parent VLANs of the kind `vlan8021q`; `EEXIST` if the parent has a VLAN of this tag; `EMLINK` if more than 8 interfaces
 /// would stand on each other; `ENOMEM`. Then nothing has changed.
 pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<P>, tag: u16) -> Result<(), Errno> {
     td.assert_can_sleep("vlan_config");

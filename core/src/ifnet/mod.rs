@@ -102,6 +102,10 @@ pub struct Ifnet<P: Platform> {
     pub(crate) idxgen: AtomicU16,
     flags: AtomicU32,
     pub(crate) names: P::Mutex<Names>,
+    /// Further names, in the order of adding; written under the detach lock. None while it is on no list and stays so.
+    pub(crate) altnames: P::Mutex<TryVec<IfName, P::Allocator>>,
+    /// `IFLA_GROUP`.
+    link_group: AtomicU32,
     pub(crate) vnet: Published<Vnet<P>, P>,
     pub(crate) home: Published<Vnet<P>, P>,
     pub(crate) ops: P::Mutex<&'static IfOps<P>>,
@@ -195,6 +199,8 @@ impl<P: Platform> Ifnet<P> {
                 dunit: None,
                 description: heapless::String::new(),
             }),
+            altnames: P::Mutex::new(TryVec::new(td.allocator())),
+            link_group: AtomicU32::new(0),
             vnet,
             home: Published::new(domain),
             ops: P::Mutex::new(IfOps::DEFAULT),
@@ -410,6 +416,31 @@ impl<P: Platform> Ifnet<P> {
     /// `if_refcount`: references held, the index's included.
     pub fn refcount(&self) -> u32 {
         self.life.refs()
+    }
+
+    /// `IFLA_GROUP`: the number by which Linux deletes interfaces together. 0, which an interface has at first, is none.
+    pub fn link_group(&self) -> u32 {
+        self.link_group.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`link_group`](Self::link_group). It stays over moves and renames.
+    pub fn set_link_group(&self, group: u32) {
+        self.link_group.store(group, Ordering::Relaxed);
+    }
+
+    /// Whether this is its name, or one of its further ones.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        *self.name() == *name || self.altnames.lock().iter().any(|altname| **altname == *name)
+    }
+
+    /// How many names it has: each needs a place in every table in which the interface has one.
+    pub(crate) fn name_count(&self) -> usize {
+        1 + self.altnames.lock().len()
+    }
+
+    /// Whether it was made by a cloner, and not by a driver for its hardware.
+    pub fn is_cloned(&self) -> bool {
+        self.cloner.lock().is_some()
     }
 
     /// Whether somebody has queued it for unregistration.

@@ -19,12 +19,28 @@ use crate::thread::Thread;
 /// # Errors
 /// `ENOMEM`.
 pub fn if_alloc<P: Platform>(td: &Thread<'_, P>, if_type: IfType) -> Result<IfnetOwner<P>, Errno> {
+    if_alloc_indexed(td, if_type, None)
+}
+
+/// [`if_alloc`], of an interface with this index, if one is asked for. There is one table for all vnets, unlike Linux',
+/// and so an index that is in use in any vnet is in use.
+///
+/// # Locks
+/// As [`if_alloc`].
+///
+/// # Errors
+/// `EBUSY` if the index is in use, `EINVAL` if it is 0 or above [`IF_INDEX_MAX`](crate::vnet::IF_INDEX_MAX), `ENOMEM`.
+pub fn if_alloc_indexed<P: Platform>(
+    td: &Thread<'_, P>,
+    if_type: IfType,
+    index: Option<u32>,
+) -> Result<IfnetOwner<P>, Errno> {
     td.assert_can_sleep("if_alloc");
     let spare = Membership::alloc(td.domain())?;
     let ifp = Shared::try_new(td.domain(), Ifnet::new(td, if_type, spare))?;
     let indexed = {
         let _wlock = td.kernel().ifnet_sx.xlock(td);
-        td.kernel().index.alloc(td, &ifp)
+        td.kernel().index.alloc(td, &ifp, index)
     };
     indexed.inspect_err(|_| abandon(&ifp))?;
     Ok(IfnetOwner(ifp))

@@ -37,7 +37,7 @@
 
 use crate::Errno;
 use crate::bpf::bpfdetach;
-use crate::clone::{destroy_with_flags, forget_cloned};
+use crate::clone::{CloneFlags, destroy_with_flags, forget_cloned};
 use crate::event::{log, view};
 use crate::hazard::Hazard;
 use crate::ifnet::{ByTodo, ByUnreg, Ifnet, IfnetOwner, Ifp};
@@ -47,12 +47,13 @@ use crate::sync::XGuard;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::thread::Thread;
 use crate::trace::Record;
+use crate::vnet::destroy::{first, next};
 use crate::vnet::group_verbs::if_delgroups;
 use crate::vnet::list::if_unlink_ifnet;
 use crate::vnet::{VnetRef, ifunit_ref};
 
 use super::alloc::if_free;
-use super::attach::release_places_away;
+use super::attach::release_names;
 use super::detach::take_down;
 
 /// How often a waiter gives way to a worker before it does the work itself.
@@ -160,6 +161,18 @@ fn announce<P: Platform>(td: &Thread<'_, P>, count: usize) {
     td.domain().wake_sleepers();
 }
 
+/// The end of a driver's `dellink`: unregisters what it has given up; or, with [`CloneFlags::QUEUE`], leaves that to the
+/// queues of the vnets, in this order. Under the detach lock.
+pub(crate) fn end_of_dellink<P: Platform>(td: &Thread<'_, P>, list: &UnregisterList<P>, flags: CloneFlags) {
+    if !flags.contains(CloneFlags::QUEUE) {
+        return unregister_many(td, list);
+    }
+    while let Some(ifp) = pop(td, &list.0) {
+        push(td, &ifp.if_vnet(td).unreg, &ifp);
+        announce(td, 1);
+    }
+}
+
 /// An interface that is queued has arrived in another vnet: its place in the queue comes with it. Under the detach lock.
 pub(crate) fn rehome<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, old: &VnetRef<P>, new: &VnetRef<P>) {
     if td.hazard(Hazard::QueuedThenMoved) || !old.unreg.remove(ifp) {
@@ -233,8 +246,7 @@ fn unregister_in<P: Platform>(td: &Thread<'_, P>, vnet: Option<&VnetRef<P>>, lis
         if let Some(ops) = stack_ops {
             (ops.uninit)(td, &ifp);
         }
-        let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
-        release_places_away(td, &vnet, &home);
+        release_names(td, &vnet, &ifp);
         push(td, &departed.0, &ifp);
     }
     while let Some(ifp) = pop(td, &departed.0) {
@@ -345,8 +357,13 @@ fn find_todo<P: Platform>(td: &Thread<'_, P>, wanted: impl Fn(&Ifnet<P>) -> bool
 /// be destroyed (`lo0`); or the driver's. An interface that is queued already counts as deleted: success.
 pub fn if_unregister<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_unregister");
+    and_wait(td, || delete(td, name))
+}
+
+/// Does a deletion, and waits until what it has unregistered is freed.
+fn and_wait<P: Platform>(td: &Thread<'_, P>, delete: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
     let collecting = td.await_unregistered();
-    let result = delete(td, name);
+    let result = delete();
     drop(collecting);
     wait_until_freed(td);
     result
@@ -364,15 +381,67 @@ fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     }
     let _work = vnet_lock(td, &vnet);
     // The name was looked up before the lock, and is the caller's only in its own vnet.
-    if ifp.is_dying() || !vnet.ptr_eq(&td.curvnet()) || *ifp.name() != *name {
+    if ifp.is_dying() || !vnet.ptr_eq(&td.curvnet()) || !ifp.has_name(name) {
         return Err(Errno::ENODEV);
     }
     let cloner = Option::clone(&*ifp.cloner.lock()).ok_or(Errno::EOPNOTSUPP)?;
-    destroy_with_flags(td, &cloner, &ifp, crate::clone::CloneFlags::empty()).map_err(|errno| match errno {
+    destroy_with_flags(td, &cloner, &ifp, CloneFlags::empty()).map_err(|errno| match errno {
         Errno::ENXIO => Errno::ENODEV,
         Errno::EINVAL => Errno::EOPNOTSUPP,
         errno => errno,
     })
+}
+
+/// `ip link del group`: destroys every interface of the current vnet whose [`link_group`](Ifnet::link_group) this is, in
+/// the order of the list, and returns as [`if_unregister`] does. Those of kinds that unregister in batches go together:
+/// all are given up before the first departs.
+///
+/// # Locks
+/// As [`if_unregister`].
+///
+/// # Errors
+/// `EPERM` for group 0, in which every interface is that nobody has put elsewhere; `ENODEV` if the group has no member;
+/// `EOPNOTSUPP` if one of them was not cloned, or may not be destroyed, and then all are as before. What a driver says is
+/// final, and those before it are gone.
+pub fn if_unregister_group<P: Platform>(td: &Thread<'_, P>, group: u32) -> Result<(), Errno> {
+    td.assert_can_sleep("if_unregister_group");
+    if group == 0 {
+        return Err(Errno::EPERM);
+    }
+    and_wait(td, || delete_group(td, group))
+}
+
+fn delete_group<P: Platform>(td: &Thread<'_, P>, group: u32) -> Result<(), Errno> {
+    let vnet = td.curvnet();
+    // Its release unregisters what the drivers have queued.
+    let _work = vnet_lock(td, &vnet);
+    let mut found = Err(Errno::ENODEV);
+    {
+        let section = td.net_epoch_enter();
+        for ifp in vnet.ifnets.iter(&section).filter(|ifp| ifp.link_group() == group) {
+            if !is_deletable(ifp.get()) {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            found = Ok(());
+        }
+    }
+    found?;
+    let mut cursor = first(td, &vnet);
+    while let Some(ifp) = cursor {
+        let cloner = ifp.cloner.lock().clone();
+        if let Some(cloner) = cloner.filter(|_| ifp.link_group() == group && !ifp.is_queued()) {
+            destroy_with_flags(td, &cloner, &ifp, CloneFlags::QUEUE)?;
+        }
+        // What is queued stays on the list; what went at once may have taken its neighbour along.
+        cursor = if vnet.ifnets.contains(&ifp) { next(td, &vnet, &ifp) } else { first(td, &vnet) };
+    }
+    Ok(())
+}
+
+/// Whether a user may destroy it: it was cloned, and is not one of those that its vnet has from the start.
+fn is_deletable<P: Platform>(ifp: &Ifnet<P>) -> bool {
+    let cloner = ifp.cloner.lock().clone();
+    cloner.is_some_and(|cloner| !cloner.is_permanent(ifp.dunit()))
 }
 
 /// `netdev_wait_allrefs_any`: waits until everything that this call has unregistered is freed, and helps.

@@ -165,12 +165,14 @@ fn take_leaving<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P
     first.filter(|ifp| vnet.leaving.remove(ifp))
 }
 
-fn first<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P>> {
+/// The first interface of a vnet.
+pub(crate) fn first<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P>> {
     let section = td.net_epoch_enter();
     vnet.ifnets.first(&section).and_then(|ifp| ifp.try_share())
 }
 
-fn next<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>, ifp: &Ifp<P>) -> Option<Ifp<P>> {
+/// The interface after one that is on the list.
+pub(crate) fn next<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>, ifp: &Ifp<P>) -> Option<Ifp<P>> {
     let section = td.net_epoch_enter();
     vnet.ifnets.next(ifp, &section).and_then(|ifp| ifp.try_share())
 }

@@ -23,7 +23,7 @@ pub(crate) mod sysinit;
 
 pub use destroy::{vnet_alloc, vnet_destroy};
 pub use group_verbs::{if_addgroup, if_delgroup, if_getgroup, if_getgroupmembers};
-pub use index::{ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen};
+pub use index::{IF_INDEX_MAX, ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen};
 pub use list::{if_foreach, ifunit, ifunit_ref};
 pub use removal::vnet_destroy_deferred;
 pub use sysinit::{Subsystem, SysInit, VnetInit, VnetUninit, vnet_deregister_sysuninit, vnet_register_sysinit};
