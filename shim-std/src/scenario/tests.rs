@@ -105,6 +105,8 @@ fn seed_2_verbatim() {
             netns: None,
             mtu: None,
             address: None,
+            index: None,
+            group: None,
             up: false,
             kind,
         })
