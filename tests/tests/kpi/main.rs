@@ -13,4 +13,5 @@ mod stacks;
 mod stacks_oom;
 mod teardown;
 mod tun;
+mod vlan8021q;
 mod vnets;

@@ -1,6 +1,6 @@
 //! `ip link set`, `ip link property` and `ip addr`: what changes of a device, its namespace included.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use ifnet::{
     Errno, Ifp, SockAddr, VnetRef, if_addaddr, if_addaltname, if_deladdr, if_delaltname, if_rename, if_setlladdr,

@@ -2,7 +2,7 @@
 //!
 //! A network namespace is a vnet, and its name is a jail's name.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::super::diag::quote;
 use super::super::suggest::nearest;
