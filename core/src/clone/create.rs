@@ -76,8 +76,8 @@ pub fn if_clone_create2<P: Platform>(td: &Thread<'_, P>, name: &str, params: &Cl
 ///
 /// # Errors
 /// `EOPNOTSUPP` for a kind that does not exist, `EINVAL` for a name that Linux would not take (`.`, `..`, `/`, `:`,
-/// white space) or that the kind cannot have, and for an index out of range, `EEXIST` if the name or the index is in use, `EBUSY` if the vnet is being destroyed,
-/// `ENAMETOOLONG`, `ENOMEM`, or the driver's. Then nothing is left.
+/// white space) or that the kind cannot have, and for an index out of range, `EEXIST` if the name or the index is in
+/// use, `EBUSY` if the vnet is being destroyed, `ENAMETOOLONG`, `ENOMEM`, or the driver's. Then nothing is left.
 pub fn if_clone_create_kind<P: Platform>(
     td: &Thread<'_, P>,
     kind: &str,

@@ -44,8 +44,9 @@ bitflags! {
         const AUTOUNIT = 0x1;
         /// `IFC_F_FORCE`: destroy even what may not be destroyed by a user.
         const FORCE = 0x2;
-        /// Of a call to destroy: what the driver gives up stays on the queue of its vnet, whose lock the caller holds, so
-        /// that it is unregistered together with others. A driver that does not unregister in batches ignores it.
+        /// Of a call to destroy: what the driver gives up stays on the queue of its vnet, whose lock the caller
+        /// holds, so that it is unregistered together with others. A driver that does not unregister in batches
+        /// ignores it.
         const QUEUE = 0x4;
     }
 }
