@@ -27,6 +27,7 @@
 //! | feature | default | for |
 //! |---|---|---|
 //! | `hashbrown` | on | hash tables of the crate of that name, which links `alloc`, and so wants a global allocator in the program |
+//! | `holders` | off | which line of the source holds each reference of an interface, in reports of those that are left |
 //! | `witness` | off | the lock-order witness |
 //! | `hazards` | off | historical bugs that can be opened by name, for explorers and fuzzers |
 //!
@@ -63,7 +64,7 @@ pub use drivers::tun::{TunHandle, tun_open};
 pub use errno::Errno;
 pub use ifnet::{
     IfCounter, IfFlags, IfName, IfOps, IfPtr, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, RxHandler,
-    SockAddr, if_ref, if_try_ref,
+    SockAddr, if_holders, if_ref, if_try_ref,
 };
 pub use kernel::{Config, Kernel};
 pub use lifecycle::{

@@ -24,17 +24,29 @@ pub struct Thread<'k, P: Platform> {
     /// What the thread unregisters now, it will wait for.
     awaits: Cell<bool>,
     hops: Cell<u32>,
+    /// The vnet whose lock it holds, if that was destroyed before it was locked.
+    dead_work: Cell<Option<u32>>,
 }
 
 impl<'k, P: Platform> Thread<'k, P> {
     pub(crate) fn new(kernel: &'k Kernel<P>, td: Td<'k, P>, reader: Reader<P>, vnet: Option<VnetRef<P>>) -> Self {
         let (awaits, hops) = (Cell::new(false), Cell::new(0));
-        Self { kernel, td, reader, curvnet: RefCell::new(vnet), awaits, hops }
+        Self { kernel, td, reader, curvnet: RefCell::new(vnet), awaits, hops, dead_work: Cell::new(None) }
     }
 
     /// The kernel that this thread runs in.
     pub fn kernel(&self) -> &'k Kernel<P> {
         self.kernel
+    }
+
+    /// Notes the vnet whose lock is taken, if it is dead; what was noted before.
+    pub(crate) fn set_dead_work(&self, vnet: Option<u32>) -> Option<u32> {
+        self.dead_work.replace(vnet)
+    }
+
+    /// The dead vnet whose lock this thread holds.
+    pub(crate) fn dead_work(&self) -> Option<u32> {
+        self.dead_work.get()
     }
 
     /// The host.

@@ -205,6 +205,7 @@ pub(crate) fn if_clone_attach<P: Platform>(td: &Thread<'_, P>, ty: &'static Clon
             name,
         },
     )?;
+    vnet.changes(td, "if_clone_attach");
     let listed = vnet.cloners.insert_head(&cloner);
     debug_assert!(listed, "a new cloner is on no list");
     td.kernel().events.invoke(td, &Event::Clone(ty.name));

@@ -13,7 +13,7 @@ use crate::clone::{CloneFlags, CloneRequest, CloneType, IF_MAXUNIT};
 use crate::event::Event;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
 use crate::ifnet::{
-    ETHERMTU, IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_try_ref,
+    ETHERMTU, IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref,
 };
 use crate::lifecycle::flags::ifpromisc_gone;
 use crate::lifecycle::{ether_ifdetach, if_free, if_transmit, ifpromisc};
@@ -158,7 +158,7 @@ pub fn bridge_delm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &If
 pub fn bridge_members<P: Platform>(bridge: &Ifp<P>, mut each: impl FnMut(&IfnetRef<P>)) {
     let Some(softc) = bridge_of(bridge) else { return };
     let mut at = 0;
-    while let Some(member) = { softc.members.lock().get(at).cloned() } {
+    while let Some(member) = { softc.members.lock().get(at).map(|member| if_ref(member)) } {
         each(&member);
         at += 1;
     }

@@ -12,7 +12,7 @@ use crate::clone::{
 use crate::event::{Event, PRI_ANY, eventhandler_register};
 use crate::ifnet::group::Membership;
 use crate::ifnet::stack::StackOps;
-use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_try_ref};
+use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref};
 use crate::lifecycle::alloc::set_names;
 use crate::lifecycle::unregister::{UnregisterList, call, end_of_dellink, unregister_queue};
 use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc_indexed, if_free, if_input, if_link_state_change};
@@ -200,8 +200,12 @@ fn end_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<End<P>, P>> {
 }
 
 /// The other end of a `veth`: `None` for another kind, and once one of the ends has been deleted.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn veth_peer<P: Platform>(ifp: &Ifnet<P>) -> Option<IfnetRef<P>> {
-    end_of(ifp).and_then(|softc| softc.peer.lock().clone())
+    match &*end_of(ifp)?.peer.lock() {
+        Some(peer) => Some(if_ref(peer)),
+        None => None,
+    }
 }
 
 /// `veth_open`, `veth_close`: the link is up while both ends are.

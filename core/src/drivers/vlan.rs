@@ -15,7 +15,7 @@ use crate::ifnet::addr::ifa_free;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
 use crate::ifnet::{
     ETHERMTU, IF_MINMTU, IfAddr, IfCaps, IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl,
-    LinkState, if_try_ref,
+    LinkState, if_ref, if_try_ref,
 };
 use crate::lifecycle::link::link_state_changed;
 use crate::lifecycle::purge::{lladdr_lend, lladdr_restore};
@@ -264,10 +264,11 @@ pub fn vlan_unconfig<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>) -> Result<(
 }
 
 /// `SIOCGETVLAN`: the parent of a VLAN, and its tag; `None` without a parent, or if it is no VLAN.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn vlan_parent<P: Platform>(vlan: &Ifp<P>) -> Option<(IfnetRef<P>, u16)> {
     let softc = vlan_of(vlan)?;
     let (trunk, tag) = softc.config.lock().as_ref().map(|config| (config.trunk.clone(), config.tag))?;
-    let parent = trunk.hold.lock().clone()?;
+    let parent = if_ref(trunk.hold.lock().as_ref()?);
     Some((parent, tag))
 }
 

@@ -28,6 +28,7 @@ pub(crate) mod afdata;
 mod counters;
 mod flags;
 pub(crate) mod group;
+pub(crate) mod holders;
 pub(crate) mod hook;
 pub(crate) mod life;
 pub(crate) mod name;
@@ -39,6 +40,7 @@ pub use addr::{IfAddr, IfaRef, SockAddr, parse_lladdr};
 pub use counters::IfCounter;
 pub use flags::{ETHERMTU, GIF_MTU, IF_MAXMTU, IF_MINMTU, IfCaps, IfFlags, IfType, LOMTU, LinkState};
 pub use group::Group;
+pub use holders::{HeldBy, if_holders};
 pub use name::{IFNAMSIZ, IfName, NameError};
 pub use ops::{IfOps, Ioctl};
 pub(crate) use reference::if_rele;
@@ -49,6 +51,7 @@ use addr::IfMultiaddr;
 use afdata::AfData;
 use counters::Counters;
 use group::{ByIfnet, Membership, Spares};
+use holders::Holders;
 use hook::Hooks;
 use life::Life;
 use stack::{Adjacency, ByLower, ByUpper, StackOps};
@@ -63,6 +66,9 @@ pub(crate) enum ByTaskq {}
 pub(crate) enum ByUnreg {}
 /// The list of interfaces that are unregistered and not yet freed.
 pub(crate) enum ByTodo {}
+/// The list of interfaces that were given to `if_free` and are kept by references.
+#[cfg(feature = "holders")]
+pub(crate) enum ByLingering {}
 
 /// A bare pointer to an interface: `struct ifnet *`. It keeps the memory, not the interface; see the [module](self).
 pub type Ifp<P> = Shared<Ifnet<P>, P>;
@@ -94,6 +100,7 @@ pub const IFDESCRSIZE: usize = 63;
 pub struct Ifnet<P: Platform> {
     pub(crate) domain: DomainRef<P>,
     pub(crate) life: Life,
+    pub(crate) holders: Holders,
     hazards: HazardSet,
     if_type: IfType,
     index: AtomicU32,
@@ -140,6 +147,8 @@ pub struct Ifnet<P: Platform> {
     pub(crate) awaited_by: AtomicU32,
     in_unreg: Link<Self, P>,
     in_todo: Link<Self, P>,
+    #[cfg(feature = "holders")]
+    in_lingering: Link<Self, P>,
 }
 
 /// `if_pcount` and `if_amcount`.
@@ -179,14 +188,23 @@ impl<P: Platform> Linked<P, ByTodo> for Ifnet<P> {
     }
 }
 
+#[cfg(feature = "holders")]
+impl<P: Platform> Linked<P, ByLingering> for Ifnet<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_lingering
+    }
+}
+
 impl<P: Platform> Ifnet<P> {
     /// A fresh object of `if_alloc`: one reference, no index yet, in the vnet of the caller.
+    #[cfg_attr(feature = "holders", track_caller)]
     pub(crate) fn new(td: &Thread<'_, P>, if_type: IfType, spare: Shared<Membership<P>, P>) -> Self {
         let domain = td.domain();
         let vnet = Published::new(domain);
         vnet.swap(Some(td.curvnet()));
         Self {
             life: Life::new(),
+            holders: Holders::new(core::panic::Location::caller()),
             hazards: td.hazards(),
             if_type,
             index: AtomicU32::new(0),
@@ -231,6 +249,8 @@ impl<P: Platform> Ifnet<P> {
             awaited_by: AtomicU32::new(0),
             in_unreg: Link::new(domain),
             in_todo: Link::new(domain),
+            #[cfg(feature = "holders")]
+            in_lingering: Link::new(domain),
             domain: domain.clone(),
         }
     }

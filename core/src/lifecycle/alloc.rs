@@ -3,6 +3,7 @@
 use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::group::Membership;
+use crate::ifnet::holders::Held;
 use crate::ifnet::{IfFlags, IfName, IfType, Ifnet, IfnetOwner, Ifp, if_rele};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
@@ -18,6 +19,7 @@ use crate::thread::Thread;
 ///
 /// # Errors
 /// `ENOMEM`.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn if_alloc<P: Platform>(td: &Thread<'_, P>, if_type: IfType) -> Result<IfnetOwner<P>, Errno> {
     if_alloc_indexed(td, if_type, None)
 }
@@ -49,7 +51,7 @@ pub fn if_alloc_indexed<P: Platform>(
 /// Frees an interface that nobody has seen.
 fn abandon<P: Platform>(ifp: &Ifp<P>) {
     ifp.set_flags(IfFlags::DYING);
-    if_rele(ifp);
+    if_rele(ifp, Held::OWNER);
 }
 
 /// `if_initname`: names the interface `<dname><dunit>`, or `<dname>` without a unit. Before attach.
@@ -96,7 +98,7 @@ pub fn if_free<P: Platform>(td: &Thread<'_, P>, owner: IfnetOwner<P>) {
     // The index first: whoever finds the interface by its index must be able to take a reference (rS220317).
     let drops_first = td.hazard(Hazard::FreeDropsRefFirst);
     if drops_first {
-        if_rele(&ifp);
+        if_rele(&ifp, Held::OWNER);
         td.preempt();
     }
     {
@@ -104,6 +106,26 @@ pub fn if_free<P: Platform>(td: &Thread<'_, P>, owner: IfnetOwner<P>) {
         td.kernel().index.free(td, &ifp);
     }
     if !drops_first {
-        if_rele(&ifp);
+        if_rele(&ifp, Held::OWNER);
     }
+    note_lingering(td, &ifp);
+}
+
+/// Notes an interface that is kept by references, so that their holders can be named; forgets those that are freed.
+pub(crate) fn note_lingering<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    let _ = (td, ifp);
+    #[cfg(feature = "holders")]
+    {
+        forget_freed(td);
+        if ifp.refcount() > 0 {
+            td.kernel().lingering.note(ifp);
+        }
+    }
+}
+
+/// Looks which of the noted ones are freed by now.
+pub(crate) fn forget_freed<P: Platform>(td: &Thread<'_, P>) {
+    let _ = td;
+    #[cfg(feature = "holders")]
+    while td.kernel().lingering.take_freed(td).is_some() {}
 }

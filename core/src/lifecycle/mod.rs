@@ -29,6 +29,7 @@ pub(crate) mod purge;
 mod rename;
 mod transmit;
 pub(crate) mod unregister;
+pub(crate) mod until_freed;
 pub(crate) mod vmove;
 
 pub use adjacency::{MAX_NEST_DEV, for_each_lower, for_each_upper, if_upper_link, if_upper_unlink};

@@ -55,6 +55,7 @@ use crate::vnet::{VnetRef, ifunit_ref};
 use super::alloc::if_free;
 use super::attach::release_names;
 use super::detach::take_down;
+use super::until_freed::UntilFreed;
 
 /// How often a waiter gives way to a worker before it does the work itself.
 const PATIENCE: u32 = 4;
@@ -66,14 +67,13 @@ const FIRST_REPORT: u32 = 4;
 pub(crate) struct Unregistering<P: Platform> {
     /// How many are on the queues of all vnets.
     queued: AtomicUsize,
-    /// Those that are unregistered and not yet seen freed: `net_todo_list`. Written under `todo_lock`.
-    todo: TailQ<Ifnet<P>, P, ByTodo>,
-    todo_lock: P::Mutex<()>,
+    /// Those that are unregistered and not yet seen freed: `net_todo_list`.
+    todo: UntilFreed<P, ByTodo>,
 }
 
 impl<P: Platform> Unregistering<P> {
     pub(crate) fn new(domain: &crate::epoch::DomainRef<P>) -> Self {
-        Self { queued: AtomicUsize::new(0), todo: TailQ::new(domain), todo_lock: P::Mutex::new(()) }
+        Self { queued: AtomicUsize::new(0), todo: UntilFreed::new(domain) }
     }
 
     fn is_queued(&self) -> bool {
@@ -107,6 +107,8 @@ impl<P: Platform> UnregisterList<P> {
 pub struct VnetGuard<'v, 't, 'k, P: Platform> {
     td: &'t Thread<'k, P>,
     vnet: &'v VnetRef<P>,
+    /// What the thread worked in before.
+    outer: Option<u32>,
     // Dropped in this order: the outer lock last.
     _vnet_sx: XGuard<'v, 't, P>,
     _detach: XGuard<'k, 't, P>,
@@ -115,16 +117,21 @@ pub struct VnetGuard<'v, 't, 'k, P: Platform> {
 impl<P: Platform> Drop for VnetGuard<'_, '_, '_, P> {
     fn drop(&mut self) {
         flush(self.td, self.vnet);
+        self.td.set_dead_work(self.outer);
     }
 }
 
 /// Holds the lock of a vnet: `rtnl_net_lock`. What is queued there is unregistered before the lock is released.
 ///
 /// # Locks
-/// Takes the detach lock, then the vnet's. No other vnet's may be held.
+/// Takes the detach lock, then the vnet's. No other vnet's may be held. The vnet may have been destroyed meanwhile: look
+/// ([`is_destroyed`](crate::Vnet::is_destroyed)) before anything is changed.
 pub fn vnet_lock<'v, 't, 'k, P: Platform>(td: &'t Thread<'k, P>, vnet: &'v VnetRef<P>) -> VnetGuard<'v, 't, 'k, P> {
     let detach = td.kernel().detach_sx.xlock(td);
-    VnetGuard { td, vnet, _vnet_sx: vnet.sx.xlock(td), _detach: detach }
+    let sx = vnet.sx.xlock(td);
+    // Under the detach lock, which its destruction needs: it stays as it is.
+    let outer = td.set_dead_work(vnet.is_destroyed().then_some(vnet.id()));
+    VnetGuard { td, vnet, outer, _vnet_sx: sx, _detach: detach }
 }
 
 /// `unregister_netdevice_queue_net`: gives an interface up for unregistration. In the vnet in which the caller works it
@@ -144,6 +151,7 @@ pub fn unregister_queue<P: Platform>(
     let _detach = td.kernel().detach_sx.xlock(td);
     let IfnetOwner(ifp) = owner;
     let vnet = ifp.if_vnet(td);
+    vnet.changes(td, "unregister_queue");
     let mine = vnet.ptr_eq(caller_vnet);
     let queue = if mine { &list.0 } else { &vnet.unreg };
     if !queue.insert_tail(&ifp) {
@@ -178,6 +186,7 @@ pub(crate) fn rehome<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, old: &VnetRe
     if td.hazard(Hazard::QueuedThenMoved) || !old.unreg.remove(ifp) {
         return;
     }
+    new.changes(td, "rehome");
     let queued = new.unreg.insert_tail(ifp);
     debug_assert!(queued, "it has just left the other queue");
     announce(td, 0);
@@ -272,30 +281,17 @@ fn push<P: Platform>(td: &Thread<'_, P>, queue: &TailQ<Ifnet<P>, P, ByUnreg>, if
 /// `net_set_todo`.
 fn note_todo<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     run_todo(td);
-    let Unregistering { todo, todo_lock, .. } = &td.kernel().unregistering;
     let by = if td.awaits_unregistered() { td.id().0.get() } else { 0 };
     ifp.awaited_by.store(by, Ordering::Relaxed);
-    let _todo = todo_lock.lock();
-    let noted = todo.insert_tail(ifp);
+    let noted = td.kernel().unregistering.todo.note(ifp);
     debug_assert!(noted, "an interface is unregistered once");
 }
 
 /// `netdev_run_todo` without its wait: takes note of those that are freed by now, in whatever order.
 pub(crate) fn run_todo<P: Platform>(td: &Thread<'_, P>) {
-    while let Some(ifp) = take_freed(td) {
+    while let Some(ifp) = td.kernel().unregistering.todo.take_freed(td) {
         call(td, "free_netdev", &ifp);
     }
-}
-
-fn take_freed<P: Platform>(td: &Thread<'_, P>) -> Option<Ifp<P>> {
-    let Unregistering { todo, todo_lock, .. } = &td.kernel().unregistering;
-    if todo.is_empty() {
-        return None;
-    }
-    let section = td.net_epoch_enter();
-    let _todo = todo_lock.lock();
-    let freed = todo.iter(&section).find(|ifp| ifp.get().life.is_freed())?.try_share()?;
-    todo.remove(&freed).then_some(freed)
 }
 
 /// Records that a driver's function was called for an interface, as the trace of seed 2 shows it.
@@ -334,16 +330,10 @@ fn wait_for_all<P: Platform>(td: &Thread<'_, P>) {
     loop {
         td.net_epoch_drain_callbacks();
         run_todo(td);
-        let Some(ifp) = find_todo(td, |_| true) else { return };
+        let Some(ifp) = td.kernel().unregistering.todo.find(td, |_| true) else { return };
         let ready = &mut || ifp.life.is_deferred();
         td.sleep("unregister", td.domain().channel(), ready);
     }
-}
-
-fn find_todo<P: Platform>(td: &Thread<'_, P>, wanted: impl Fn(&Ifnet<P>) -> bool) -> Option<Ifp<P>> {
-    let section = td.net_epoch_enter();
-    let todo = &td.kernel().unregistering.todo;
-    todo.iter(&section).find(|ifp| wanted(ifp.get())).and_then(|ifp| ifp.try_share())
 }
 
 /// `ip link del`: destroys a cloned interface of the current vnet by its name, and returns when it, and whatever else
@@ -375,10 +365,7 @@ fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     let early = td.hazard(Hazard::VnetReadThenLock).then(|| ifp.if_vnet(td));
     td.preempt();
     let _detach = td.kernel().detach_sx.xlock(td);
-    let vnet = early.clone().unwrap_or_else(|| ifp.if_vnet(td));
-    if early.is_some() && !vnet.ifnets.contains(&ifp) && vnet.is_destroyed() {
-        td.platform().panic(format_args!("if_unregister: {name} is looked for in v{}, which is destroyed", vnet.id()));
-    }
+    let vnet = early.unwrap_or_else(|| ifp.if_vnet(td));
     let _work = vnet_lock(td, &vnet);
     // The name was looked up before the lock, and is the caller's only in its own vnet.
     if ifp.is_dying() || !vnet.ptr_eq(&td.curvnet()) || !ifp.has_name(name) {
@@ -447,10 +434,13 @@ fn is_deletable<P: Platform>(ifp: &Ifnet<P>) -> bool {
 /// `netdev_wait_allrefs_any`: waits until everything that this call has unregistered is freed, and helps.
 fn wait_until_freed<P: Platform>(td: &Thread<'_, P>) {
     let me = td.id().0.get();
-    let (mut patience, mut rounds, mut report_at) = (PATIENCE, 0, FIRST_REPORT);
+    let (mut patience, mut rounds, mut report_at) = (PATIENCE, 0_u32, FIRST_REPORT);
     loop {
         run_todo(td);
-        let Some(ifp) = find_todo(td, |ifp| ifp.awaited_by.load(Ordering::Relaxed) == me) else { return };
+        let Some(ifp) = td.kernel().unregistering.todo.find(td, |ifp| ifp.awaited_by.load(Ordering::Relaxed) == me)
+        else {
+            return;
+        };
         let helps = !td.hazard(Hazard::WaitOnOwnExecutor);
         if ifp.life.is_deferred() {
             td.net_epoch_drain_callbacks();
@@ -458,21 +448,24 @@ fn wait_until_freed<P: Platform>(td: &Thread<'_, P>) {
             patience -= 1;
             td.platform().relax();
         } else if !(helps && run_works(td)) {
-            rounds += 1;
-            if rounds == report_at {
-                report_at *= 2;
+            let kernel = td.kernel();
+            let ready = &mut || {
+                // A look is a round: a sleep does not end by itself, and the report is for a wait that has no end.
+                rounds = rounds.saturating_add(1);
+                rounds >= report_at || ifp.life.is_deferred() || (helps && kernel.unregistering.is_queued())
+            };
+            td.sleep("unregister", td.domain().channel(), ready);
+            if rounds >= report_at && !ifp.life.is_deferred() {
+                report_at = report_at.saturating_mul(2);
                 report(td, &ifp);
             }
-            let kernel = td.kernel();
-            let ready = &mut || ifp.life.is_deferred() || (helps && kernel.unregistering.is_queued());
-            td.sleep("unregister", td.domain().channel(), ready);
         }
     }
 }
 
 fn report<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     let (name, count) = (ifp.names.lock().xname.clone(), ifp.refcount());
-    log(td, format_args!("unregister: waiting for {name} to become free. Usage count = {count}"));
+    log(td, format_args!("unregister: waiting for {name} to become free. Usage count = {count}{}", ifp.held_by()));
 }
 
 #[cfg(all(test, not(ifnet_loom)))]

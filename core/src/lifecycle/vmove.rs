@@ -79,6 +79,7 @@ fn if_vmove_as<P: Platform>(
 /// `ENXIO` if there is no such interface, `EEXIST` if the target is the current vnet or has an interface of that name,
 /// or of one of its further names,
 /// `EBUSY` if the target is being destroyed, `ENODEV` if the interface was taken away meanwhile, `ENOMEM`.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn if_vmove_loan<P: Platform>(td: &Thread<'_, P>, name: &str, target: &VnetRef<P>) -> Result<IfnetRef<P>, Errno> {
     loan(td, name, target, None)
 }
@@ -150,6 +151,7 @@ fn found_again<P: Platform>(td: &Thread<'_, P>, found: Ifp<P>) -> Result<Ifp<P>,
 /// # Errors
 /// `ENXIO` if there is no such interface, `EEXIST` if the source is the current vnet, `EBUSY` if the current vnet is
 /// being destroyed, `ENODEV` if the interface was taken away meanwhile, `ENOMEM`.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn if_vmove_reclaim<P: Platform>(
     td: &Thread<'_, P>,
     name: &str,
@@ -171,6 +173,7 @@ pub fn if_vmove_reclaim<P: Platform>(
 }
 
 /// The hole of `reclaim-unlinks-first`: the unlinking is outside the lock, and its success is asserted.
+#[cfg_attr(feature = "holders", track_caller)]
 fn reclaim_unlinking_first<P: Platform>(
     td: &Thread<'_, P>,
     ifp: &Ifp<P>,
@@ -188,6 +191,7 @@ fn reclaim_unlinking_first<P: Platform>(
 }
 
 /// Moves an interface of the current vnet, which was looked up as `name`, to `target`, with its further names.
+#[cfg_attr(feature = "holders", track_caller)]
 fn move_out<P: Platform>(
     td: &Thread<'_, P>,
     ifp: &Ifp<P>,

@@ -3,6 +3,7 @@
 use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::Ifp;
+use crate::lifecycle::alloc::forget_freed;
 use crate::lifecycle::unregister::{flush, run_todo, run_works};
 use crate::lifecycle::vmove::{if_vmove, return_place};
 use crate::mem::Shared;
@@ -206,6 +207,7 @@ pub(crate) fn teardown_default<P: Platform>(td: &Thread<'_, P>) {
     run_works(td);
     td.net_epoch_drain_callbacks();
     run_todo(td);
+    forget_freed(td);
     retire(td, &vnet0);
     while kernel.vnets.lock().list.pop().is_some() {}
 }

@@ -182,6 +182,7 @@ pub fn ifnet_byindex<'g, P: Platform>(
 }
 
 /// `ifnet_byindex_ref`: the same, with a reference.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn ifnet_byindex_ref<P: Platform>(td: &Thread<'_, P>, index: u32) -> Option<IfnetRef<P>> {
     let section = td.net_epoch_enter();
     let ifp = ifnet_byindex(td, index, &section)?.try_share()?;

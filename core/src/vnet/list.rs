@@ -23,6 +23,7 @@ pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule:
     let kernel = td.kernel();
     let vnet = td.curvnet();
     let _wlock = kernel.ifnet_sx.xlock(td);
+    vnet.changes(td, "if_link_ifnet");
     ifp.touch();
     let name = ifp.name();
     {
@@ -65,6 +66,7 @@ pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmo
     let vnet = td.curvnet();
     let _wlock = kernel.ifnet_sx.xlock(td);
     if vnet.leaving.remove(ifp) {
+        vnet.changes(td, "if_unlink_ifnet");
         if !vmove {
             ifp.set_flags(IfFlags::DYING);
         }
@@ -72,6 +74,7 @@ pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmo
     }
     let found = vnet.ifnets.remove(ifp);
     if found {
+        vnet.changes(td, "if_unlink_ifnet");
         let mut names = vnet.names.lock();
         names.unlink(&ifp.name(), ifp);
         for altname in &*ifp.altnames.lock() {
@@ -98,6 +101,7 @@ pub fn ifunit<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<Ifp<P>> {
 }
 
 /// `ifunit_ref`: the same, with a reference; an interface that is dying is not found.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn ifunit_ref<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<IfnetRef<P>> {
     td.preempt();
     let ifp = td.curvnet().names.lock().find(name, |ifp| !ifp.is_dying())?;

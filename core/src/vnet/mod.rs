@@ -12,6 +12,7 @@ use crate::mem::{Link, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{LockClass, Sx};
+use crate::thread::Thread;
 
 pub(crate) mod destroy;
 pub(crate) mod group_verbs;
@@ -118,6 +119,26 @@ impl<P: Platform> Vnet<P> {
     /// interfaces; detach is abbreviated from then on.
     pub fn is_shutting_down(&self) -> bool {
         self.is_shutdown() && self.state.load(Ordering::Acquire) < Subsystem::VNET_DONE.0
+    }
+
+    /// Every change of what a vnet has passes here, and is one that stays: a linking, a queueing, a cloner. The general
+    /// check, with the feature `hazards` and in debug builds, that nobody works in a vnet that is gone: not on it, and not
+    /// under its lock, which keeps nobody out any more. A vnet that is locked and found dead is harmless until then.
+    ///
+    /// # Panics
+    /// `<what>: v<N> is destroyed`; `<what>: v<N> is changed under the lock of v<M>, which is destroyed`.
+    #[inline]
+    pub(crate) fn changes(&self, td: &Thread<'_, P>, what: &str) {
+        if !cfg!(any(feature = "hazards", debug_assertions)) {
+            return;
+        }
+        if self.is_destroyed() {
+            td.platform().panic(format_args!("{what}: v{} is destroyed", self.id));
+        }
+        if let Some(dead) = td.dead_work() {
+            let id = self.id;
+            td.platform().panic(format_args!("{what}: v{id} is changed under the lock of v{dead}, which is destroyed"));
+        }
     }
 
     pub(crate) fn begin_shutdown(&self) -> bool {

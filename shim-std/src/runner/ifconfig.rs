@@ -9,9 +9,9 @@ use ifnet::drivers::{
     vlan_unconfig,
 };
 use ifnet::{
-    CloneParams, Errno, IfFlags, IfnetRef, Ifp, SockAddr, if_addaddr, if_addgroup, if_clone_create2, if_clone_destroy,
-    if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr,
-    if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
+    CloneParams, Errno, IfFlags, IfnetRef, Ifp, LinkState, SockAddr, if_addaddr, if_addgroup, if_clone_create2,
+    if_clone_destroy, if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename, if_setdescription,
+    if_setflags, if_setlladdr, if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
 };
 
 use super::host::Host;
@@ -179,7 +179,10 @@ impl<H: Host> Interp<'_, '_, H> {
         }
         let mut uppers = Vec::new();
         bridge_members(ifp, |member| uppers.push(format!("\tmember: {}", member.name())));
-        lagg_ports(ifp, |port| uppers.push(format!("\tlaggport: {}", port.name())));
+        if *ifp.dname() == *"lagg" {
+            uppers.push("\tlaggproto failover".into());
+            uppers.extend(lagg_status(ifp));
+        }
         uppers.iter().for_each(|line| self.print(line));
         let groups = show::groups(self.td, ifp);
         let mut line = String::new();
@@ -191,6 +194,23 @@ impl<H: Host> Interp<'_, '_, H> {
             self.print(&format!("\tgroups:{line}"));
         }
     }
+}
+
+/// The ports of an aggregate, as `lagg_status` shows them: the first is the master, and the first that can send is in use.
+fn lagg_status<H: Host>(lagg: &Ifp<H>) -> Vec<String> {
+    let (mut lines, mut in_use) = (Vec::new(), false);
+    lagg_ports(lagg, |port| {
+        let active = !in_use && port.link_state() == LinkState::Up && port.flags().contains(IfFlags::UP);
+        in_use |= active;
+        let flags = match (lines.is_empty(), active) {
+            (true, true) => "5<MASTER,ACTIVE>",
+            (true, false) => "1<MASTER>",
+            (false, true) => "4<ACTIVE>",
+            (false, false) => "0<>",
+        };
+        lines.push(format!("\tlaggport: {} flags={flags}", port.name()));
+    });
+    lines
 }
 
 fn sockaddr(address: IpAddr) -> SockAddr {
