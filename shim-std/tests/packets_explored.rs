@@ -59,8 +59,8 @@ fn up(td: &Td<'_>, name: &str) {
 }
 
 fn make(td: &Td<'_>, name: &str) {
-    if_clone_create(td, name).expect(name);
-    up(td, name);
+    let made = if_clone_create(td, name).expect(name);
+    up(td, &made);
 }
 
 fn send(td: &Td<'_>, pool: &FramePool, name: &str) {
