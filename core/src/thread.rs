@@ -159,6 +159,10 @@ impl<'k, P: Platform> Thread<'k, P> {
 /// How many interfaces a packet may pass within one call.
 const HOPS_MAX: u32 = 32;
 
+/// How many of them count for one that copies a packet to several others: what goes through a ring of those grows with
+/// every round.
+pub(crate) const FLOOD_HOPS: u32 = 8;
+
 /// See [`Thread::hop`].
 #[must_use = "the hop is over at once if the guard is not kept"]
 pub(crate) struct Hop<'t> {

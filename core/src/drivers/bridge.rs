@@ -4,19 +4,17 @@
 //! Both sides change together, under the detach lock; the list has a short lock too, for the packets. A member is
 //! promiscuous. It leaves when it is deleted, when it departs, and when the bridge is destroyed or moved.
 //!
-//! Of the forwarding there is only what every bridge has: a packet of one member goes out of all others. There is no
-//! table of addresses, since the core does not look into packets, and no spanning tree. A ring of bridges is cut by the
-//! limit on what a packet may pass within one call.
+//! A bridge learns which address is behind which member (`bridge/table.rs`), and passes frames on by that
+//! (`bridge/forward.rs`). There is no spanning tree: a ring of bridges is cut by the limit on what a packet may pass
+//! within one call.
 
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, IF_MAXUNIT};
 use crate::event::Event;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
-use crate::ifnet::{
-    ETHERMTU, IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref,
-};
+use crate::ifnet::{ETHERMTU, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, if_ref, if_try_ref};
 use crate::lifecycle::flags::ifpromisc_gone;
-use crate::lifecycle::{ether_ifdetach, if_free, if_transmit, ifpromisc};
+use crate::lifecycle::{ether_ifdetach, if_free, ifpromisc};
 use crate::mem::{AnyShared, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -24,14 +22,19 @@ use crate::thread::Thread;
 use super::simple;
 use super::stack::{attached_here, can_stand_on};
 
-/// How many of the hops of a packet's call a bridge takes: a flood through a ring grows with every bridge.
-const HOPS: u32 = 8;
+mod forward;
+mod table;
+
+use forward::{input, transmit};
+use table::Table;
 
 /// `struct bridge_softc`.
 struct Bridge<P: Platform> {
     owner: P::Mutex<Option<IfnetOwner<P>>>,
     /// `sc_iflist`, in the order of joining.
     members: P::Mutex<TryVec<IfnetRef<P>, P::Allocator>>,
+    /// Which address is behind which member. Inside this lock that of a member's hooks is taken, and no other.
+    table: P::Mutex<Table<P>>,
 }
 
 /// A name for the constants that need the platform.
@@ -89,7 +92,9 @@ fn bridge_of_member<P: Platform>(member: &Ifnet<P>) -> Option<Shared<Bridge<P>, 
 /// `bridge_clone_create`.
 fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Result<Ifp<P>, Errno> {
     let members = P::Mutex::new(TryVec::new(td.allocator()));
-    let softc: Shared<Bridge<P>, P> = Shared::try_new(td.domain(), Bridge { owner: P::Mutex::new(None), members })?;
+    let table = P::Mutex::new(Table::new(td.allocator()));
+    let softc: Shared<Bridge<P>, P> =
+        Shared::try_new(td.domain(), Bridge { owner: P::Mutex::new(None), members, table })?;
     let owner = simple::ether(td, request, &Consts::KIND, [0x58, 0x9c, 0xfc, 0, 0, 0], softc.clone().erase())?;
     let ifp = owner.clone();
     *softc.owner.lock() = Some(owner);
@@ -175,6 +180,7 @@ fn release<P: Platform>(td: &Thread<'_, P>, softc: &Bridge<P>, member: &Ifp<P>, 
     let Some(held) = held else { return false };
     td.preempt();
     member.hooks.set(HookKind::Bridge, None);
+    softc.table.lock().forget(member.index());
     // A driver that will not let go of promiscuity keeps the flag and the count, as in FreeBSD.
     if gone {
         ifpromisc_gone(member);
@@ -196,69 +202,6 @@ fn event<P: Platform>(td: &Thread<'_, P>, member: &Ifp<P>, softc: &AnyShared<P>,
     if let (Event::Departure(_), Some(softc)) = (event, softc.downcast::<Bridge<P>>()) {
         release(td, softc, member, true);
     }
-}
-
-/// `bridge_input`: a packet came in through a member. A bridge that is down leaves it to the member.
-fn input<P: Platform>(
-    td: &Thread<'_, P>,
-    member: &Ifnet<P>,
-    softc: &AnyShared<P>,
-    packet: P::Buffer,
-) -> Option<P::Buffer> {
-    let softc = softc.downcast::<Bridge<P>>()?;
-    let bridge = softc.owner.lock().as_deref().cloned();
-    let Some(bridge) = bridge.filter(|bridge| bridge.raw_flags().contains(IfFlags::UP)) else { return Some(packet) };
-    bridge.count(IfCounter::Ipackets, 1);
-    // Counted on the bridge; whoever sent the packet is not concerned.
-    let _ = broadcast(td, &bridge, softc, Some(member), packet);
-    None
-}
-
-/// `bridge_transmit`.
-fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) -> Result<(), Errno> {
-    let softc = bridge_of(ifp).ok_or(Errno::ENXIO)?;
-    if !ifp.raw_flags().contains(IfFlags::UP) {
-        return Err(Errno::ENETDOWN);
-    }
-    broadcast(td, ifp, &softc, None, packet)
-}
-
-/// `bridge_broadcast`: out of every member that can send, but the one it came from. The last one gets the packet itself,
-/// the others a copy.
-fn broadcast<P: Platform>(
-    td: &Thread<'_, P>,
-    bridge: &Ifnet<P>,
-    softc: &Bridge<P>,
-    from: Option<&Ifnet<P>>,
-    packet: P::Buffer,
-) -> Result<(), Errno> {
-    let section = td.net_epoch_enter();
-    let Some(_hops) = td.hop(HOPS) else {
-        bridge.count(IfCounter::Oerrors, 1);
-        return Err(Errno::ENOBUFS);
-    };
-    let sends = |member: &Ifnet<P>| {
-        let other = from.is_none_or(|from| !core::ptr::eq(from, member));
-        other && member.raw_flags().contains(IfFlags::UP) && member.link_state() != LinkState::Down
-    };
-    let next = |from: usize| {
-        let members = softc.members.lock();
-        let at = (from..members.len()).find(|&at| sends(&members[at]))?;
-        Some((at, Ifp::clone(&members[at])))
-    };
-    let mut last = next(0);
-    while let Some((at, member)) = last {
-        last = next(at + 1);
-        if last.is_none() {
-            return if_transmit(td, &member, packet, &section);
-        }
-        match td.platform().copy_packet(&packet) {
-            // A member that cannot send has counted it.
-            Some(copy) => drop(if_transmit(td, &member, copy, &section)),
-            None => bridge.count(IfCounter::Oerrors, 1),
-        }
-    }
-    Ok(())
 }
 
 /// The member number `at` of a bridge.

@@ -4,12 +4,13 @@
 use crate::clone::{CloneFlags, CloneType, IF_MAXUNIT, StackMode};
 use crate::platform::Platform;
 
-use super::stacked::{self, Family, Kind};
+use super::stacked::{self, Demux, Family, Kind};
 
 const FAMILY: Family = Family {
     name: "ipvlan",
     uninit: "ipvlan_uninit",
     modes: &[StackMode::L3, StackMode::L2, StackMode::L3s],
+    demux: Demux::Inet,
     port_mode: true,
     same_lladdr: true,
     mtu_grows: true,

@@ -20,7 +20,7 @@ use crate::ifnet::{
 };
 use crate::lifecycle::link::link_state_changed;
 use crate::lifecycle::purge::{lladdr_lend, lladdr_restore};
-use crate::lifecycle::{ether_ifdetach, if_free, if_input, if_setflags, if_transmit};
+use crate::lifecycle::{enter_vnet, ether_ifdetach, if_free, if_input, if_setflags, if_transmit};
 use crate::mem::{AnyShared, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -309,7 +309,13 @@ pub(super) fn lladdr_changed<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 /// `lagg_transmit`.
 fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) -> Result<(), Errno> {
     let section = td.net_epoch_enter();
+    let _cur = enter_vnet(td, ifp, &section).ok_or(Errno::ENXIO)?;
     let active = lagg_of(ifp).ok_or(Errno::ENXIO)?.active().ok_or(Errno::ENETDOWN)?;
+    td.preempt();
+    // A port that is leaving takes no packet along into another vnet.
+    if !td.curvnet().ifnets.contains(&active) {
+        return Err(Errno::ENETDOWN);
+    }
     if_transmit(td, &active, packet, &section)
 }
 
@@ -322,9 +328,11 @@ fn input<P: Platform>(
     packet: P::Buffer,
 ) -> Option<P::Buffer> {
     let softc = softc.downcast::<Lagg<P>>()?;
-    let active = softc.active().is_some_and(|active| core::ptr::eq(&raw const *active, port));
-    let lagg = softc.ifp().filter(|lagg| active && lagg.raw_flags().contains(IfFlags::UP))?;
     let section = td.net_epoch_enter();
+    let lagg = softc.ifp().filter(|lagg| lagg.raw_flags().contains(IfFlags::UP))?;
+    let _cur = enter_vnet(td, &lagg, &section)?;
+    // An aggregate that moves loses its ports before it arrives: if this is still one, both are in one vnet.
+    softc.active().filter(|active| core::ptr::eq(&raw const **active, port))?;
     if_input(td, &lagg, packet, &section);
     None
 }

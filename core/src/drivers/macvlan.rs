@@ -3,13 +3,14 @@
 use crate::clone::{CloneFlags, CloneType, IF_MAXUNIT, StackMode};
 use crate::platform::Platform;
 
-use super::stacked::{self, Family, Kind};
+use super::stacked::{self, Demux, Family, Kind};
 
 const MACVLAN: &Kind = &Kind {
     family: &Family {
         name: "macvlan",
         uninit: "macvlan_uninit",
         modes: &[StackMode::Vepa, StackMode::Private, StackMode::Bridge, StackMode::Passthru],
+        demux: Demux::Lladdr,
         port_mode: false,
         same_lladdr: false,
         mtu_grows: false,

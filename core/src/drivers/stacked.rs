@@ -34,12 +34,23 @@ use crate::sync::{LockClass, Sx};
 use crate::thread::Thread;
 use crate::vnet::VnetRef;
 
+mod by_inet;
+mod by_lladdr;
 mod packets;
 
 use packets::{receive, transmit};
 
 /// The highest id of an upper on its port.
 const ID_MAX: u32 = 0xFFFD;
+
+/// What of a frame decides which upper gets it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demux {
+    /// The network address that it is for.
+    Inet,
+    /// The link-level address that it is for.
+    Lladdr,
+}
 
 /// What kinds that share a port have in common.
 pub(super) struct Family {
@@ -49,6 +60,7 @@ pub(super) struct Family {
     pub(super) uninit: &'static str,
     /// The modes, the default one first.
     pub(super) modes: &'static [StackMode],
+    pub(super) demux: Demux,
     /// Mode and flags are the port's: the last create wins.
     pub(super) port_mode: bool,
     /// Uppers have the link-level address of the lower, and follow it.

@@ -15,7 +15,7 @@ use crate::ifnet::stack::StackOps;
 use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref};
 use crate::lifecycle::alloc::set_names;
 use crate::lifecycle::unregister::{UnregisterList, call, end_of_dellink, unregister_queue};
-use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc_indexed, if_free, if_input, if_link_state_change};
+use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc_indexed, if_deliver, if_free, if_link_state_change};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -244,9 +244,7 @@ fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) 
         return Err(Errno::ENXIO);
     }
     let section = td.net_epoch_enter();
-    let _cur = td.curvnet_set(Some(peer.if_vnet(td)));
-    if_input(td, &peer, packet, &section);
-    Ok(())
+    if_deliver(td, &peer, packet, &section)
 }
 
 #[cfg(all(test, not(ifnet_loom)))]

@@ -19,7 +19,7 @@ use crate::ifnet::{
 };
 use crate::lifecycle::link::link_state_changed;
 use crate::lifecycle::purge::{lladdr_lend, lladdr_restore};
-use crate::lifecycle::{ether_ifdetach, if_free, if_input, if_link_state_change, if_transmit};
+use crate::lifecycle::{enter_vnet, ether_ifdetach, if_deliver, if_free, if_link_state_change, if_transmit};
 use crate::mem::{AnyShared, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -373,18 +373,21 @@ fn lladdr<P: Platform>(td: &Thread<'_, P>, parent: &Ifp<P>, trunk: &Trunk<P>) {
 /// `vlan_transmit`: tags the frame and hands it to the parent, in the parent's vnet.
 fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, mut packet: P::Buffer) -> Result<(), Errno> {
     let section = td.net_epoch_enter();
-    let config = vlan_of(ifp).and_then(|softc| {
-        let config = softc.config.lock();
-        config.as_ref().map(|config| (config.trunk.parent.clone(), config.tag))
-    });
-    let (parent, tag) = config.ok_or(Errno::ENETDOWN)?;
+    let softc = vlan_of(ifp).ok_or(Errno::ENETDOWN)?;
+    let config = || softc.config.lock().as_ref().map(|config| (config.trunk.parent.clone(), config.tag));
+    let (parent, tag) = config().ok_or(Errno::ENETDOWN)?;
     if !parent.flags().contains(IfFlags::UP) {
         return Err(Errno::ENETDOWN);
     }
     if !td.platform().vlan_encap(&mut packet, tag) {
         return Err(Errno::EOPNOTSUPP);
     }
-    let _cur = td.curvnet_set(Some(parent.if_vnet(td)));
+    let _cur = enter_vnet(td, &parent, &section).ok_or(Errno::ENETDOWN)?;
+    // A parent that moves loses its VLANs before it arrives: if this is still one of them, it has not moved, and will
+    // not in this section.
+    if !config().is_some_and(|(now, _)| now.ptr_eq(&parent)) {
+        return Err(Errno::ENETDOWN);
+    }
     if_transmit(td, &parent, packet, &section)
 }
 
@@ -404,8 +407,8 @@ fn input<P: Platform>(
     match vlan.filter(|vlan| vlan.raw_flags().contains(IfFlags::UP | IfFlags::RUNNING)) {
         Some(vlan) => {
             let section = td.net_epoch_enter();
-            let _cur = td.curvnet_set(Some(vlan.if_vnet(td)));
-            if_input(td, &vlan, packet, &section);
+            // A VLAN on its way into another vnet loses what comes in for it.
+            let _ = if_deliver(td, &vlan, packet, &section);
         }
         None => parent.count(IfCounter::Noproto, 1),
     }

@@ -55,6 +55,10 @@ pub(crate) fn check<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     td.net_epoch_drain_callbacks();
     td.net_epoch_drain_callbacks();
     world.check(td);
+    let frames = world.frames.live();
+    if frames > 0 {
+        world.leaked(format!("{frames} packets that nobody has dropped"));
+    }
     let left = world.kernel.interfaces();
     let held = still_held(world, td);
     if left != 1 {

@@ -32,6 +32,7 @@ pub(crate) mod jail;
 mod kpi;
 mod linux;
 mod observe;
+mod packets;
 mod perform;
 mod show;
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod flags;
 mod index;
 mod names;
 mod oom;
+mod packets;
 mod stacks;
 mod stacks_oom;
 mod teardown;
