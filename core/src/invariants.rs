@@ -15,7 +15,7 @@
 //! | I11 | no interface is in a vnet that is destroyed |
 //! | I14 | a tap is on the list of its interface's vnet |
 //! | I15 | no move, create or rename has made two interfaces of one name |
-//! | I16 | both sides of every adjacency, VLAN, bridge and aggregate agree, and neither side is freed |
+//! | I16 | driver, hook and adjacency of every membership agree; neither side is freed; what comes in has one receiver |
 //! | I17 | an interface that is queued for unregistration is on the queue of its vnet |
 
 use core::fmt;
@@ -189,7 +189,7 @@ impl<P: Platform> Look<'_, P> {
 
     /// I16.
     fn members(&self, ifp: &Ifp<P>, name: &str) -> Result<(), Violation> {
-        let wrong = drivers::check(ifp).err();
+        let wrong = drivers::check(ifp, self.section).err();
         self.require(wrong.is_none(), "I16", wrong.unwrap_or_default(), name)
     }
 
@@ -208,6 +208,9 @@ impl<P: Platform> Look<'_, P> {
 
     /// I16, from an interface that is on a list; the other one may be on its way out.
     fn stacked(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
+        let masters = ifp.uppers.iter(self.section).filter(|link| link.master).count();
+        let receivers = masters + usize::from(ifp.rx_handler().is_some());
+        self.require(receivers <= 1, "I16", "an interface has two receivers", name)?;
         for link in ifp.uppers.iter(self.section) {
             let agrees = link.upper().is_some_and(|upper| upper.lowers.contains(&link) && !upper.life.is_freed());
             self.require(agrees, "I16", "an interface is below one that does not stand above it", name)?;

@@ -69,9 +69,9 @@ pub use kernel::{Config, Kernel};
 pub use lifecycle::{
     UnregisterList, VnetGuard, ether_ifattach, ether_ifdetach, for_each_lower, for_each_upper, if_addaddr, if_addmulti,
     if_allmulti, if_alloc, if_attach, if_deladdr, if_delmulti, if_detach, if_down, if_free, if_initname, if_input,
-    if_link_state_change, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_transmit,
-    if_unregister, if_up, if_upper_link, if_upper_unlink, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifpromisc,
-    ip6_input, unregister_many, unregister_queue, vnet_lock,
+    if_link_state_change, if_lladdr, if_master, if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu,
+    if_transmit, if_unregister, if_up, if_upper_link, if_upper_unlink, if_vmove_loan, if_vmove_reclaim, if_vmove_to,
+    ifpromisc, ip6_input, unregister_many, unregister_queue, vnet_lock,
 };
 pub use platform::Platform;
 pub use taskq::TaskMode;

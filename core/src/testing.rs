@@ -101,6 +101,7 @@ struct HostState {
     wakeups: std::sync::Mutex<u64>,
     woken: Condvar,
     queued: AtomicUsize,
+    steps: AtomicUsize,
 }
 
 impl Host {
@@ -111,6 +112,13 @@ impl Host {
     /// How often the host was told of queued work.
     pub(crate) fn queued(&self) -> usize {
         self.0.queued.load(Ordering::SeqCst)
+    }
+
+    /// How many steps on shared memory `work` takes.
+    pub(crate) fn steps(&self, work: impl FnOnce()) -> usize {
+        let before = self.0.steps.load(Ordering::SeqCst);
+        work();
+        self.0.steps.load(Ordering::SeqCst) - before
     }
 }
 
@@ -139,6 +147,10 @@ impl Platform for Host {
     fn wakeup(&self, _: Channel) {
         *self.0.wakeups.lock().expect("not poisoned") += 1;
         self.0.woken.notify_all();
+    }
+
+    fn preempt(&self) {
+        self.0.steps.fetch_add(1, Ordering::SeqCst);
     }
 
     fn work_queued(&self) {

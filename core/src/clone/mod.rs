@@ -83,6 +83,12 @@ pub struct CloneType<P: Platform> {
 }
 
 impl<P: Platform> CloneType<P> {
+    /// What most kinds are: the lowest free unit is found for the user, there is no limit to units, and nothing there from
+    /// the start.
+    pub const fn auto(name: &'static str, create: CreateFn<P>, destroy: DestroyFn<P>) -> Self {
+        Self { name, flags: CloneFlags::AUTOUNIT, maxunit: IF_MAXUNIT, minifs: 0, matches: None, create, destroy }
+    }
+
     /// `ifc_match`: whether an interface of this name is of the kind.
     pub fn matches(&self, name: &str) -> bool {
         self.numbers(name) || self.matches.is_some_and(|matches| matches(name))

@@ -2,6 +2,7 @@
 
 use crate::Errno;
 use crate::clone::CloneType;
+use crate::epoch::Section;
 use crate::ifnet::Ifp;
 use crate::platform::Platform;
 use crate::thread::Thread;
@@ -21,8 +22,8 @@ pub mod tun;
 mod veth;
 mod vlan;
 
-pub use bridge::{bridge_addm, bridge_delm, bridge_members};
-pub use lagg::{lagg_addport, lagg_delport, lagg_ports};
+pub use bridge::{bridge_addm, bridge_delm};
+pub use lagg::{lagg_addport, lagg_delport};
 pub use stacked::stack_mode;
 pub use veth::veth_peer;
 pub use vlan::{vlan_config, vlan_parent, vlan_unconfig};
@@ -58,9 +59,10 @@ pub(crate) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
     stacked::init(td)
 }
 
-/// Whether both sides of every membership of an interface agree (I16); what is wrong.
-pub(crate) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
-    vlan::check(ifp)?;
-    bridge::check(ifp)?;
-    lagg::check(ifp)
+/// Whether driver, hook and adjacency of every membership of an interface agree (I16); what is wrong.
+pub(crate) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Result<(), &'static str> {
+    vlan::check(ifp, section)?;
+    bridge::check(ifp, section)?;
+    lagg::check(ifp, section)?;
+    stacked::check(ifp, section)
 }

@@ -2,7 +2,7 @@
 //! Ethernet interface begins with.
 
 use crate::Errno;
-use crate::clone::CloneRequest;
+use crate::clone::{CloneFlags, CloneRequest, Cloner};
 use crate::ifnet::{IfFlags, IfOps, IfType, IfnetOwner, Ifp};
 use crate::lifecycle::{alloc::set_names, ether_ifattach, if_alloc, if_attach, if_detach, if_free};
 use crate::mem::{AnyShared, Shared};
@@ -85,7 +85,12 @@ pub(super) fn ether<P: Platform>(
 }
 
 /// Detaches and frees an interface that [`create`] made.
-pub(super) fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+pub(super) fn destroy<P: Platform>(
+    td: &Thread<'_, P>,
+    _: &Shared<Cloner<P>, P>,
+    ifp: &Ifp<P>,
+    _: CloneFlags,
+) -> Result<(), Errno> {
     let softc = ifp.softc();
     let owner =
         softc.as_ref().and_then(|softc| softc.downcast::<Softc<P>>()).and_then(|softc| softc.owner.lock().take());
@@ -94,4 +99,5 @@ pub(super) fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
         ifp.set_softc(None);
         if_free(td, owner);
     }
+    Ok(())
 }

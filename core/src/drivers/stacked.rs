@@ -17,6 +17,7 @@
 
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, Cloner, StackFlags, StackMode};
+use crate::epoch::Section;
 use crate::event::{Event, PRI_ANY, eventhandler_register};
 use crate::hazard::Hazard;
 use crate::ifnet::stack::{Admit, StackOps};
@@ -26,7 +27,7 @@ use crate::lifecycle::unregister::{UnregisterList, call, unregister_many, unregi
 use crate::lifecycle::{
     adjacency, ether_ifattach, if_alloc, if_free, if_link_state_change, if_lladdr, if_setlladdr, if_upper_unlink,
 };
-use crate::mem::{IdSpace, Link, Linked, Shared, TailQ};
+use crate::mem::{Borrowed, IdSpace, Link, Linked, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{LockClass, Sx};
@@ -230,19 +231,16 @@ fn attach<P: Platform>(
     owner.set_softc(Some(upper.clone().erase()));
     if upper.kind.tap {
         let data = upper.clone().erase();
-        owner.rx_handler_register(RxHandler { kind: "tap", data, input: |_, _, _, packet| drop(packet) })?;
+        owner.rx_handler_register(td, RxHandler { kind: "tap", data, input: |_, _, _, packet| drop(packet) })?;
     }
     let lladdr = match if_lladdr(td, lower) {
         Some(SockAddr::Link(lladdr)) if family.same_lladdr => lladdr,
         _ => own_lladdr(owner),
     };
     let link = adjacency::prepare(td, lower, owner, false)?;
-    if let Err(errno) = ether_ifattach(td, owner, lladdr) {
-        link.end();
-        return Err(errno);
-    }
+    ether_ifattach(td, owner, lladdr)?;
     owner.set_mtu(request.params.mtu.unwrap_or_else(|| lower.mtu()));
-    adjacency::commit(td, lower, owner, &link);
+    link.commit(td);
     Ok(upper)
 }
 
@@ -258,13 +256,15 @@ fn port_get<P: Platform>(
     lower: &Ifp<P>,
     family: &'static Family,
 ) -> Result<Shared<Port<P>, P>, Errno> {
-    if lower.rx_handler().is_some() {
-        let port = port_of(lower).filter(|port| port.family.name == family.name).ok_or(Errno::EBUSY)?;
+    if let Some(port) = port_of(lower).filter(|port| port.family.name == family.name) {
         port.state.lock().count += 1;
         return Ok(port);
     }
-    if lower.if_type() != IfType::Ether || lower.flags().contains(IfFlags::LOOPBACK) {
+    if !matches!(lower.if_type(), IfType::Ether | IfType::L2Vlan) || lower.flags().contains(IfFlags::LOOPBACK) {
         return Err(Errno::EINVAL);
+    }
+    if lower.is_received(td) {
+        return Err(Errno::EBUSY);
     }
     let reference =
         if td.hazard(Hazard::UpperFreedBeforeLowerRef) { None } else { Some(if_try_ref(lower).ok_or(Errno::ENODEV)?) };
@@ -284,7 +284,7 @@ fn port_get<P: Platform>(
         state: P::Mutex::new(state),
     };
     let port = Shared::try_new(td.domain(), port)?;
-    lower.rx_handler_register(RxHandler { kind: family.name, data: port.clone().erase(), input: receive })?;
+    lower.rx_handler_register(td, RxHandler { kind: family.name, data: port.clone().erase(), input: receive })?;
     Ok(port)
 }
 
@@ -491,4 +491,23 @@ fn ioctl<P: Platform>(_: &Thread<'_, P>, ifp: &Ifnet<P>, request: Ioctl) -> Resu
         Ioctl::SetMtu(mtu) if upper_of(ifp).is_some_and(|upper| mtu > upper.port.lower.mtu()) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
+}
+
+/// What is wrong between an upper and its lower, or a lower and its uppers.
+pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Result<(), &'static str> {
+    if let Some(upper) = upper_of(ifp)
+        && upper.owner.lock().is_some()
+    {
+        let below = ifp.lowers.first(section).and_then(|link| link.lower());
+        if !below.is_some_and(|lower| lower.ptr_eq(&upper.port.lower)) {
+            return Err("an upper does not stand on the lower of its port");
+        }
+        if !port_of(&upper.port.lower).is_some_and(|port| port.ptr_eq(&upper.port)) {
+            return Err("the lower of an upper is not its port");
+        }
+    }
+    let Some(port) = port_of(ifp) else { return Ok(()) };
+    let stands = |upper: &Upper<P>| upper.ifp.lowers.first(section).and_then(|link| link.lower());
+    let known = |upper: Borrowed<'_, Upper<P>, P>| stands(&upper).is_some_and(|lower| lower.ptr_eq(ifp));
+    if port.uppers.iter(section).all(known) { Ok(()) } else { Err("a port has an upper that does not stand on it") }
 }

@@ -24,7 +24,7 @@ use core::mem;
 
 use crate::Errno;
 use crate::bpf::{bpfattach, bpfdetach};
-use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, destroy_with_flags};
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, destroy_with_flags};
 use crate::hazard::Hazard;
 use crate::ifnet::{ETHERMTU, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, LinkState};
 use crate::lifecycle::{
@@ -176,21 +176,12 @@ impl<P: Platform> Tuntap<P> {
         reassign: None,
     };
 
-    const TUN: &'static CloneType<P> = &CloneType {
-        name: "tun",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create: |td, request| create(td, request, Kind::Tun),
-        destroy,
-    };
+    const TUN: &'static CloneType<P> = &CloneType::auto("tun", |td, request| create(td, request, Kind::Tun), destroy);
 
-    const TAP: &'static CloneType<P> =
-        &CloneType { name: "tap", create: |td, request| create(td, request, Kind::Tap), ..*Self::TUN };
+    const TAP: &'static CloneType<P> = &CloneType::auto("tap", |td, request| create(td, request, Kind::Tap), destroy);
 
     const VMNET: &'static CloneType<P> =
-        &CloneType { name: "vmnet", create: |td, request| create(td, request, Kind::Vmnet), ..*Self::TUN };
+        &CloneType::auto("vmnet", |td, request| create(td, request, Kind::Vmnet), destroy);
 }
 
 /// The cloners of the kinds.

@@ -6,9 +6,7 @@
 //! otherwise in its own vnet's work.
 
 use crate::Errno;
-use crate::clone::{
-    CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, Peer, if_clone_addif, release_name, reserve_name,
-};
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, Peer, if_clone_addif, release_name, reserve_name};
 use crate::event::{Event, PRI_ANY, eventhandler_register};
 use crate::ifnet::group::Membership;
 use crate::ifnet::stack::StackOps;
@@ -42,15 +40,7 @@ impl<P: Platform> Veth<P> {
 
     const STACK: &'static StackOps<P> = &StackOps { uninit: |_, ifp| ifp.set_softc(None), address: None };
 
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "veth",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create,
-        destroy: dellink,
-    };
+    const CLONER: &'static CloneType<P> = &CloneType::auto("veth", create, dellink);
 }
 
 /// The cloner of the kind.

@@ -130,6 +130,8 @@ pub struct Ifnet<P: Platform> {
     pub(crate) uppers: TailQ<Adjacency<P>, P, ByLower>,
     /// What stands below it, written under the detach lock.
     pub(crate) lowers: TailQ<Adjacency<P>, P, ByUpper>,
+    /// The note of a walk through the stack, under the detach lock; 0 outside of one.
+    pub(crate) tower: AtomicU32,
     pub(crate) rx_handler: P::Mutex<Option<RxHandler<P>>>,
     pub(crate) stack_ops: P::Mutex<Option<&'static StackOps<P>>>,
     /// The thread that waits for the end of this unregistered interface; 0 if none does.
@@ -220,6 +222,7 @@ impl<P: Platform> Ifnet<P> {
             in_taskq: Link::new(domain),
             uppers: TailQ::new(domain),
             lowers: TailQ::new(domain),
+            tower: AtomicU32::new(0),
             rx_handler: P::Mutex::new(None),
             stack_ops: P::Mutex::new(None),
             awaited_by: AtomicU32::new(0),

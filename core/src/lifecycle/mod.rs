@@ -30,7 +30,7 @@ mod transmit;
 pub(crate) mod unregister;
 pub(crate) mod vmove;
 
-pub use adjacency::{MAX_NEST_DEV, for_each_lower, for_each_upper, if_upper_link, if_upper_unlink};
+pub use adjacency::{MAX_NEST_DEV, for_each_lower, for_each_upper, if_master, if_upper_link, if_upper_unlink};
 pub use alloc::{if_alloc, if_free, if_initname};
 pub use attach::if_attach;
 pub use detach::if_detach;

@@ -4,14 +4,11 @@ use core::fmt::Write as _;
 use core::net::IpAddr;
 
 use ifnet::clone::if_clone_list;
-use ifnet::drivers::{
-    bridge_addm, bridge_delm, bridge_members, lagg_addport, lagg_delport, lagg_ports, vlan_config, vlan_parent,
-    vlan_unconfig,
-};
+use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport, vlan_config, vlan_parent, vlan_unconfig};
 use ifnet::{
-    CloneParams, Errno, IfFlags, IfnetRef, Ifp, SockAddr, if_addaddr, if_addgroup, if_clone_create2, if_clone_destroy,
-    if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr,
-    if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
+    CloneParams, Errno, IfFlags, IfType, IfnetRef, Ifp, SockAddr, for_each_lower, if_addaddr, if_addgroup,
+    if_clone_create2, if_clone_destroy, if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename,
+    if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
 };
 
 use super::host::Host;
@@ -177,10 +174,12 @@ impl<H: Host> Interp<'_, '_, H> {
         if let Some((parent, tag)) = vlan_parent(ifp) {
             self.print(&format!("\tvlan: {tag} parent interface: {}", parent.name()));
         }
-        let mut uppers = Vec::new();
-        bridge_members(ifp, |member| uppers.push(format!("\tmember: {}", member.name())));
-        lagg_ports(ifp, |port| uppers.push(format!("\tlaggport: {}", port.name())));
-        uppers.iter().for_each(|line| self.print(line));
+        let what = if ifp.if_type() == IfType::Bridge { "member" } else { "laggport" };
+        let mut members = Vec::new();
+        for_each_lower(self.td, ifp, |lower, member| {
+            members.extend(member.then(|| format!("\t{what}: {}", lower.name())));
+        });
+        members.iter().for_each(|line| self.print(line));
         let groups = show::groups(self.td, ifp);
         let mut line = String::new();
         // `all` is everybody's and goes without saying.

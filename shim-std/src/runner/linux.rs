@@ -10,9 +10,9 @@
 use core::fmt::Write as _;
 
 use ifnet::clone::{CloneParams, Peer, StackFlags, StackMode};
-use ifnet::drivers::{bridge_addm, bridge_delm, bridge_members};
+use ifnet::drivers::{bridge_addm, bridge_delm};
 use ifnet::{
-    Errno, IfFlags, IfName, IfnetRef, Ifp, VnetRef, for_each_upper, if_clone_create_kind, if_rename, if_setflags,
+    Errno, IfFlags, IfName, IfnetRef, Ifp, VnetRef, if_clone_create_kind, if_master, if_rename, if_setflags,
     if_setlladdr, if_setmtu, if_unregister, if_vmove_loan, ifunit_ref,
 };
 
@@ -147,14 +147,6 @@ impl<H: Host> Interp<'_, '_, H> {
         });
         let mut params = CloneParams { lower: lower.transpose()?, mtu: add.mtu, ..CloneParams::NONE };
         let kind = self.parameters(&add.kind, &mut params)?;
-        let shares = matches!(add.kind, LinkKind::Ipvlan(_) | LinkKind::Ipvtap(_) | LinkKind::Macvlan(_));
-        if shares && let Some(lower) = &params.lower {
-            // A member's packets are its bridge's.
-            let _cur = td.curvnet_set(Some(lower.if_vnet(td)));
-            if self.master_of(lower).is_some() {
-                return Err(Errno::EBUSY);
-            }
-        }
         let _cur = td.curvnet_set(Some(target));
         let made = if_clone_create_kind(td, kind, add.name.as_deref(), &params)?;
         if let Some(address) = add.address {
@@ -258,27 +250,11 @@ impl<H: Host> Interp<'_, '_, H> {
         }
     }
 
-    /// The interface of which this one is a member.
-    fn master_of(&self, ifp: &Ifp<H>) -> Option<IfnetRef<H>> {
-        show::interfaces(self.td).into_iter().find(|bridge| {
-            let mut found = false;
-            bridge_members(bridge, |member| found |= member.ptr_eq(ifp));
-            found
-        })
-    }
-
-    /// Whether something stands on the interface that takes its packets: it has one receiver at most.
-    fn is_port(&self, ifp: &Ifp<H>) -> bool {
-        let mut any = self.master_of(ifp).is_some();
-        for_each_upper(self.td, ifp, |_, _| any = true);
-        any
-    }
-
     /// `do_set_master`: leaves the old master, and joins the new one.
     fn enslave(&self, ifp: &Ifp<H>, master: Option<&str>) -> Result<(), Errno> {
         let td = self.td;
         let master = master.map(|name| self.lookup_device(name)).transpose()?;
-        if let Some(former) = self.master_of(ifp) {
+        if let Some(former) = if_master(td, ifp) {
             if master.as_ref().is_some_and(|master| master.ptr_eq(&former)) {
                 return Ok(());
             }
@@ -288,7 +264,6 @@ impl<H: Host> Interp<'_, '_, H> {
         match kind_of(&master).as_str() {
             "bridge" if kind_of(ifp) == "bridge" => Err(Errno::ELOOP),
             "bridge" if kind_of(ifp) == "lo" => Err(Errno::EINVAL),
-            "bridge" if self.is_port(ifp) => Err(Errno::EBUSY),
             "bridge" => bridge_addm(td, &master, ifp),
             _ => Err(Errno::EOPNOTSUPP),
         }
@@ -314,7 +289,7 @@ impl<H: Host> Interp<'_, '_, H> {
             }
             // Writing to a string cannot fail.
             let _ = write!(line, "> mtu {}", ifp.mtu());
-            if let Some(master) = self.master_of(&ifp) {
+            if let Some(master) = if_master(self.td, &ifp) {
                 let _ = write!(line, " master {}", master.name());
             }
             let _ = write!(line, " kind {}", kind_of(&ifp));

@@ -7,6 +7,7 @@ mod epoch;
 mod events;
 mod flags;
 mod index;
+mod mixed;
 mod names;
 mod oom;
 mod stacks;
