@@ -90,7 +90,9 @@ impl Model {
         let [name, _] = names(cloner, unit);
         let id = self.make(at, cloner, name, unit);
         self.take_unit(at, cloner, unit);
-        self.links.extend(stands.map(|link| link.of(id)));
+        if let Some(place) = stands {
+            self.stand(place.of(id));
+        }
         self.adopt(id, cloner);
         Ok(name)
     }

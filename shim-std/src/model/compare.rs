@@ -8,6 +8,7 @@ use ifnet::{
 };
 
 use super::drive::Subject;
+use super::kind::Cloner;
 use super::name::Name;
 use super::op::Jail;
 use super::state::{Id, Iface, Model};
@@ -185,6 +186,9 @@ fn compare_iface<P: Platform>(
     let expected = (id as u32, it.up, it.dying);
     let found = (ifp.index(), flags.contains(IfFlags::UP), flags.contains(IfFlags::DYING));
     same(|| "index, up, dying".into(), &expected, &found)?;
+    if it.kind.is_ethernet() || it.kind.is(Cloner::Vlan) {
+        same(|| "MTU".into(), &it.mtu, &ifp.mtu())?;
+    }
     let home = ifp.if_home_vnet(td);
     let same_home = match (it.home, &home) {
         (Some(jail), Some(home)) => home.ptr_eq(subject.vnet(jail)),

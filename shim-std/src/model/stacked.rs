@@ -5,10 +5,12 @@ use ifnet::Errno;
 use super::kind::{Cloner, Kind};
 use super::name::Name;
 use super::op::Jail;
-use super::state::{How, Id, Link, Model};
+use super::state::{ETHERMTU, How, Id, Link, Model};
 
 /// As many interfaces may stand on each other, the lowest included.
 const NEST_MAX: usize = 8;
+/// Length of an 802.1Q header, in bytes.
+const ENCAPLEN: u32 = 4;
 /// `LAGG_MAX_PORTS`.
 const PORTS_MAX: usize = 32;
 
@@ -51,16 +53,35 @@ impl Model {
         if it.dying || it.queued {
             return Err(Errno::ENODEV);
         }
-        // Its packets go to a character device, or to those that share it already.
         let sharer = self.uppers(lower).find(|link| link.how == How::Shared);
-        if it.kind.is(Cloner::Ipvtap) || sharer.is_some_and(|link| family(link.upper) != cloner.family()) {
-            return Err(Errno::EBUSY);
-        }
-        if sharer.is_none() && !it.kind.is_ethernet() {
-            return Err(Errno::EINVAL);
+        if !sharer.is_some_and(|link| family(link.upper) == cloner.family()) {
+            if !it.kind.is_ethernet() && !it.kind.is(Cloner::Vlan) {
+                return Err(Errno::EINVAL);
+            }
+            if self.is_received(lower) {
+                return Err(Errno::EBUSY);
+            }
         }
         self.is_low_enough(lower, None)?;
         Ok(Place { lower, how: How::Shared })
+    }
+
+    /// Whether somebody takes the packets of an interface: its master, those that share it, or a character device.
+    fn is_received(&self, id: Id) -> bool {
+        self.iface(id).kind.is(Cloner::Ipvtap) || self.uppers(id).any(|link| !matches!(link.how, How::Vlan(_)))
+    }
+
+    /// The bridge or the aggregate that has an interface as a member.
+    fn master(&self, id: Id) -> Option<Id> {
+        let mut masters = self.uppers(id).filter(|link| matches!(link.how, How::Bridge | How::Lagg));
+        masters.next().map(|link| link.upper)
+    }
+
+    /// The new interface has come to stand there, or a VLAN got a parent.
+    pub(super) fn stand(&mut self, link: Link) {
+        let below = self.iface(link.lower).mtu;
+        self.change(link.upper).mtu = if matches!(link.how, How::Vlan(_)) { below - ENCAPLEN } else { below };
+        self.links.push(link);
     }
 
     fn uppers(&self, lower: Id) -> impl Iterator<Item = &Link> {
@@ -123,6 +144,12 @@ impl Model {
     }
 
     fn forget(&mut self, gone: impl Fn(&Link) -> bool) {
+        for at in 0..self.links.len() {
+            let link = self.links[at];
+            if gone(&link) && matches!(link.how, How::Vlan(_)) {
+                self.change(link.upper).mtu = ETHERMTU;
+            }
+        }
         self.links.retain(|link| !gone(link));
     }
 
@@ -179,7 +206,7 @@ impl Model {
             return Err(Errno::EINVAL);
         }
         self.is_low_enough(lower, Some(upper))?;
-        self.links.push(Link { lower, upper, how: How::Vlan(tag) });
+        self.stand(Link { lower, upper, how: How::Vlan(tag) });
         Ok(())
     }
 
@@ -207,13 +234,16 @@ impl Model {
     pub(super) fn join_master(&mut self, at: Jail, master: Name, lower: Name, lagg: bool) -> Result<(), Errno> {
         let (upper, lower) = self.members(at, master, lower, lagg)?;
         let how = if lagg { self.admit_port(upper, lower)? } else { self.admit_member(lower)? };
-        if self.stands_on(lower, upper) {
-            return Err(Errno::EINVAL);
+        if self.stands_on(lower, upper) || self.is_received(lower) {
+            return Err(Errno::EBUSY);
         }
         self.is_low_enough(lower, Some(upper))?;
         // The promiscuity that a bridge asks for needs a driver that can be asked.
         if !lagg && matches!(self.iface(lower).kind, Kind::Plain { .. }) {
             return Err(Errno::EOPNOTSUPP);
+        }
+        if lagg && self.ports(upper).is_empty() {
+            self.change(upper).mtu = self.iface(lower).mtu;
         }
         self.links.push(Link { lower, upper, how });
         if lagg {
@@ -224,10 +254,7 @@ impl Model {
 
     fn admit_member(&self, member: Id) -> Result<How, Errno> {
         let it = self.iface(member);
-        if !it.kind.is_ethernet() && !it.kind.is(Cloner::Vlan) {
-            return Err(Errno::EINVAL);
-        }
-        if self.uppers(member).any(|link| link.how == How::Bridge) { Err(Errno::EBUSY) } else { Ok(How::Bridge) }
+        if it.kind.is_ethernet() || it.kind.is(Cloner::Vlan) { Ok(How::Bridge) } else { Err(Errno::EINVAL) }
     }
 
     fn admit_port(&self, lagg: Id, port: Id) -> Result<How, Errno> {
@@ -235,13 +262,17 @@ impl Model {
         if it.kind.is(Cloner::Lagg) {
             return Err(Errno::EINVAL);
         }
-        if let Some(link) = self.uppers(port).find(|link| link.how == How::Lagg) {
-            return Err(if link.upper == lagg { Errno::EEXIST } else { Errno::EBUSY });
+        if let Some(master) = self.master(port) {
+            return Err(if master == lagg { Errno::EEXIST } else { Errno::EBUSY });
         }
         if !it.kind.is_ethernet() {
             return Err(Errno::EPROTONOSUPPORT);
         }
-        if self.ports(lagg).len() >= PORTS_MAX { Err(Errno::ENOSPC) } else { Ok(How::Lagg) }
+        let ports = self.ports(lagg).len();
+        if ports >= PORTS_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        if ports > 0 && it.mtu != self.iface(lagg).mtu { Err(Errno::EINVAL) } else { Ok(How::Lagg) }
     }
 
     pub(super) fn part_master(&mut self, at: Jail, master: Name, lower: Name, lagg: bool) -> Result<(), Errno> {

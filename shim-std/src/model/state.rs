@@ -30,6 +30,8 @@ impl From<()> for Made {
     }
 }
 
+/// The MTU of an Ethernet.
+pub(super) const ETHERMTU: u32 = 1500;
 /// Longest name, in bytes.
 pub(super) const NAME_MAX: usize = 15;
 
@@ -50,6 +52,8 @@ pub(super) struct Iface {
     pub(super) linked: bool,
     pub(super) groups: Vec<Name>,
     pub(super) up: bool,
+    /// In bytes. Of Ethernet interfaces and VLANs, whose ports must agree.
+    pub(super) mtu: u32,
     pub(super) dying: bool,
     /// Its driver has given it up; its vnet's work will take it away.
     pub(super) queued: bool,
@@ -236,7 +240,8 @@ impl Model {
         }
         let (vnet, home, peer) = (at, None, None);
         let (groups, linked, up, dying, queued) = (Vec::new(), false, false, false, false);
-        let iface = Iface { kind, name, dname, unit, vnet, home, linked, groups, up, dying, queued, peer };
+        let mtu = ETHERMTU;
+        let iface = Iface { kind, name, dname, unit, vnet, home, linked, groups, up, mtu, dying, queued, peer };
         self.slots[id].iface = Some(iface);
         self.count += 1;
         self.touched.iface(id);
