@@ -94,10 +94,9 @@ impl Kind {
     pub(super) const fn is_ethernet(self) -> bool {
         match self {
             Self::Plain { ether, .. } => ether,
-            Self::Cloned(cloner) => !matches!(
-                cloner,
-                Cloner::Lo | Cloner::Disc | Cloner::Gif | Cloner::Tun | Cloner::Vlan | Cloner::Bridge
-            ),
+            Self::Cloned(cloner) => {
+                !matches!(cloner, Cloner::Lo | Cloner::Disc | Cloner::Gif | Cloner::Tun | Cloner::Vlan | Cloner::Bridge)
+            }
         }
     }
 

@@ -68,7 +68,8 @@ impl Model {
 
     /// Whether somebody takes the packets of an interface: its master, those that share it, or a character device.
     fn is_received(&self, id: Id) -> bool {
-        self.iface(id).kind.is(Cloner::Ipvtap) || self.uppers(id).any(|link| !matches!(link.how, How::Vlan(_)))
+        let it = self.iface(id);
+        it.kind.is(Cloner::Ipvtap) && !it.queued || self.uppers(id).any(|link| !matches!(link.how, How::Vlan(_)))
     }
 
     /// The bridge or the aggregate that has an interface as a member.
@@ -90,6 +91,10 @@ impl Model {
 
     fn lowers(&self, upper: Id) -> impl Iterator<Item = &Link> {
         self.links.iter().filter(move |link| link.upper == upper)
+    }
+
+    fn upper_of(&self, lower: Id) -> Option<Id> {
+        self.uppers(lower).next().map(|link| link.upper)
     }
 
     fn lower_of(&self, upper: Id) -> Option<Id> {
@@ -124,18 +129,14 @@ impl Model {
             return;
         }
         let vnet = self.iface(id).vnet;
-        while let Some(upper) = self.sharer(id) {
+        while let Some(upper) = self.upper_of(id) {
             if self.iface(upper).vnet == vnet {
                 self.unregister(upper);
             } else {
                 self.change(upper).queued = true;
+                self.forget(|link| link.upper == upper);
             }
         }
-    }
-
-    /// One that shares a lower interface and has not been given up.
-    fn sharer(&self, lower: Id) -> Option<Id> {
-        self.uppers(lower).map(|link| link.upper).find(|upper| !self.iface(*upper).queued)
     }
 
     /// A bridge or an aggregate lets go of what it stands on.
