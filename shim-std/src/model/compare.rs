@@ -51,7 +51,7 @@ fn compare_part<P: Platform>(
         compare_list(model, td, subject, *jail)?;
     }
     for id in &part.ifaces {
-        compare_slot(model, td, subject, *id)?;
+        compare_slot(model, td, subject, *id, &part.lists)?;
     }
     for (jail, name) in part.names.iter().filter(|(jail, _)| !model.is_dead(*jail)) {
         let _cur = td.curvnet_set(Some(subject.vnet(*jail).clone()));
@@ -145,8 +145,14 @@ fn seen<P: Platform>(td: &Thread<'_, P>, id: Id, generation: u16) -> Option<Ifp<
     ifnet_byindexgen(td, id as u32, generation, &section).and_then(|ifp| ifp.try_share())
 }
 
-/// A slot of the index table, and the interface in it.
-fn compare_slot<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject<P>, id: Id) -> Result<(), String> {
+/// A slot of the index table, as seen in these vnets and in none, and the interface in it.
+fn compare_slot<P: Platform>(
+    model: &Model,
+    td: &Thread<'_, P>,
+    subject: &Subject<P>,
+    id: Id,
+    vnets: &[Jail],
+) -> Result<(), String> {
     let slot = &model.slots[id];
     let expected = slot.iface.as_ref();
     {
@@ -156,11 +162,11 @@ fn compare_slot<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subjec
         let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
         same(|| format!("ifnet_byindex {id} in any vnet"), &expected.is_some_and(|it| !it.dying), &found)?;
     }
-    for stack in &model.stacks {
-        let _cur = td.curvnet_set(Some(subject.vnet(stack.jail).clone()));
+    for jail in vnets.iter().filter(|jail| !model.is_dead(**jail)) {
+        let _cur = td.curvnet_set(Some(subject.vnet(*jail).clone()));
         let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
-        let here = expected.is_some_and(|it| it.vnet == stack.jail && !it.dying);
-        same(|| format!("ifnet_byindex {id} in {}", stack.jail), &here, &found)?;
+        let here = expected.is_some_and(|it| it.vnet == *jail && !it.dying);
+        same(|| format!("ifnet_byindex {id} in {jail}"), &here, &found)?;
     }
     let _cur = td.curvnet_set(None);
     let found = seen(td, id, slot.generation);
