@@ -36,7 +36,16 @@ impl Player {
     /// A player with the limits of `explorer`: steps, and bytes of a stack.
     #[must_use]
     pub fn new(explorer: &Explorer) -> Self {
-        let limits = Limits { schedules: u64::MAX, ..explorer.limits() };
+        Self::with(Limits { schedules: u64::MAX, ..explorer.limits() })
+    }
+
+    /// The same, with the log of what failed.
+    #[must_use]
+    pub fn recording(explorer: &Explorer) -> Self {
+        Self::with(Limits { schedules: u64::MAX, recording: true, ..explorer.limits() })
+    }
+
+    fn with(limits: Limits) -> Self {
         let (feeds, inbox) = channel::<Arc<dyn Feed>>();
         let (outbox, ends) = channel();
         thread::spawn(move || {
@@ -61,7 +70,7 @@ impl Player {
         Self { feeds, ends }
     }
 
-    /// Runs one execution to its end and gives its failure, without a log.
+    /// Runs one execution to its end and gives its failure.
     #[must_use]
     pub fn play(&self, feed: Arc<dyn Feed>) -> Option<Failure> {
         // The thread lives as long as this does.

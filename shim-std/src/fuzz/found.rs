@@ -6,9 +6,9 @@ use std::sync::Arc;
 use ifnet::TaskMode;
 use ifnet::hazard::{Hazard, HazardSet};
 
-use super::Target;
 use super::input::{Input, Record};
 use super::play::{Mode, Play};
+use super::{Target, plain};
 use crate::explore::{Explorer, Failure, Player};
 use crate::runner::{Boot, program};
 use crate::scenario::{Source, parse};
@@ -41,9 +41,14 @@ impl Found {
         Self::play(target, Input::from_bytes(bytes), hazards)
     }
 
+    /// How it fails, with the log of what happened.
+    #[must_use]
+    pub fn recorded(target: Target, bytes: &[u8], hazards: HazardSet) -> Option<Failure> {
+        Player::recording(&explorer()).play(Play::new(Input::from_bytes(bytes), hazards, mode(target)))
+    }
+
     fn play(target: Target, input: Input, hazards: HazardSet) -> Self {
-        let mode = if target == Target::Oom { Mode::Oom } else { Mode::Schedule };
-        let play = Play::new(input, hazards, mode);
+        let play = Play::new(input, hazards, mode(target));
         let feed = Arc::clone(&play);
         let failure =
             PLAYER.with_borrow_mut(|player| player.get_or_insert_with(|| Player::new(&explorer())).play(feed));
@@ -79,6 +84,10 @@ impl Found {
     }
 }
 
+fn mode(target: Target) -> Mode {
+    if target == Target::Oom { Mode::Oom } else { Mode::Schedule }
+}
+
 fn explorer() -> Explorer {
     Explorer { max_steps: MAX_STEPS, shrink_budget: 2_000, ..Explorer::default() }
 }
@@ -87,6 +96,9 @@ fn explorer() -> Explorer {
 /// smaller numbers. The same bytes, if they do not fail.
 #[must_use]
 pub fn minimize(target: Target, bytes: &[u8], hazards: HazardSet, budget: usize) -> Vec<u8> {
+    if matches!(target, Target::Scenario | Target::Lifecycle) {
+        return plain::minimize(target, bytes, hazards, budget);
+    }
     let mut best = Input::from_bytes(bytes);
     let Some(failure) = Found::play(target, best.clone(), hazards).failure else { return bytes.to_vec() };
     let mut left = budget;

@@ -13,17 +13,17 @@
 mod found;
 pub mod input;
 mod ops;
+mod plain;
 mod play;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use core::fmt;
 
 use ifnet::hazard::{Hazard, HazardSet};
 
 pub use found::{Found, minimize};
-pub use text::scenario;
+pub use plain::{check, scenario};
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,6 +65,17 @@ fn noise_breaks_nothing_and_is_deterministic() {
 }
 
 #[test]
+fn plain_artifacts_lose_what_is_not_needed() {
+    // A lifecycle of which the model knows nothing: with this hazard a move to another vnet changes the index.
+    let hazards = Hazard::IndexReallocOnMove.set();
+    let program = [0, 0, 0, 0, 31, 0, 0, 0, 3, 0, 0, 0, 31, 0, 0, 0, 16, 0, 1, 1, 31, 0, 0, 0];
+    assert!(check(Target::Lifecycle, &program, hazards).is_err());
+    assert_eq!(check(Target::Lifecycle, &program, HazardSet::empty()), Ok(()));
+    let small = minimize(Target::Lifecycle, &program, hazards, 100);
+    assert!(small.len() < program.len() && check(Target::Lifecycle, &small, hazards).is_err());
+}
+
+#[test]
 fn text_of_any_kind_is_read_or_refused() {
     for text in ["", "ifconfig epair0 create; ( ifconfig epair0a destroy ) &", "kpi if_detach x", "\u{1f980} (", "((("]
     {
