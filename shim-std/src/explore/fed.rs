@@ -1,11 +1,10 @@
-//! Executions whose decisions come from outside, one after the other on the same stacks: for fuzz targets.
+//! Executions whose decisions come from outside, one at a time: for fuzz targets.
 //!
-//! A fuzzer runs thousands of tiny executions a second. To make a runner, with its stacks, for each of them costs more than
-//! the execution. So one OS thread keeps a runner, and the fuzzer's thread hands it one [`Feed`] after the other.
+//! The execution runs on the calling OS thread. A thread of its own, which could keep a runner and its stacks from one
+//! execution to the next, was tried: on a busy machine the two wake-ups that each execution then needs cost a hundred
+//! times what they save.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 
 use super::engine::{self, Limits};
 use super::execution::{Execution, ThreadIndex};
@@ -13,7 +12,7 @@ use super::strategy::{Decision, Strategy};
 use super::{Explorer, Failure, Program, Verdict};
 
 /// One execution: its program and its decisions.
-pub trait Feed: Send + Sync {
+pub trait Feed: Send + Sync + 'static {
     /// Runs the program.
     ///
     /// # Errors
@@ -25,95 +24,38 @@ pub trait Feed: Send + Sync {
     fn choose(&self, candidates: &[usize], current: Option<usize>, yielding: bool) -> usize;
 }
 
-/// Runs executions one by one. Dropping it ends its thread.
-#[derive(Debug)]
-pub struct Player {
-    feeds: Sender<Arc<dyn Feed>>,
-    ends: Receiver<Option<Failure>>,
-}
-
-impl Player {
-    /// A player with the limits of `explorer`: steps, and bytes of a stack.
+impl Explorer {
+    /// Runs one execution to its end, with the limits of this explorer, and gives its failure; with its log if
+    /// `recording`.
     #[must_use]
-    pub fn new(explorer: &Explorer) -> Self {
-        Self::with(Limits { schedules: u64::MAX, ..explorer.limits() })
-    }
-
-    /// The same, with the log of what failed.
-    #[must_use]
-    pub fn recording(explorer: &Explorer) -> Self {
-        Self::with(Limits { schedules: u64::MAX, recording: true, ..explorer.limits() })
-    }
-
-    fn with(limits: Limits) -> Self {
-        let (feeds, inbox) = channel::<Arc<dyn Feed>>();
-        let (outbox, ends) = channel();
-        thread::spawn(move || {
-            let now: Arc<Mutex<Option<Arc<dyn Feed>>>> = Arc::default();
-            let of_now = Arc::clone(&now);
-            let program: Program = Arc::new(move |execution| {
-                let feed = of_now.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                feed.map_or(Ok(()), |feed| feed.run(execution))
-            });
-            let fed = Fed { inbox, outbox: outbox.clone(), now, running: None, over: false };
-            let fed = Arc::new(Mutex::new(fed));
-            while !fed.lock().unwrap_or_else(PoisonError::into_inner).over {
-                let mut strategy: Box<dyn Strategy> = Box::new(Handle(Arc::clone(&fed)));
-                let failure = engine::run(&program, &mut strategy, limits).failure;
-                let mut fed = fed.lock().unwrap_or_else(PoisonError::into_inner);
-                // An execution that failed ends the batch; the next one begins another.
-                if fed.running.take().is_some() {
-                    fed.over |= outbox.send(failure).is_err();
-                }
-            }
-        });
-        Self { feeds, ends }
-    }
-
-    /// Runs one execution to its end and gives its failure.
-    #[must_use]
-    pub fn play(&self, feed: Arc<dyn Feed>) -> Option<Failure> {
-        // The thread lives as long as this does.
-        let _ = self.feeds.send(feed);
-        self.ends.recv().ok().flatten()
+    pub fn play(&self, feed: &Arc<impl Feed>, recording: bool) -> Option<Failure> {
+        let own = Arc::clone(feed);
+        let program: Program = Arc::new(move |execution| Arc::clone(&own).run(execution));
+        let mut strategy: Box<dyn Strategy> = Box::new(Once { feed: Arc::clone(feed), over: false });
+        engine::run(&program, &mut strategy, Limits { recording, ..self.limits() }).failure
     }
 }
 
-struct Fed {
-    inbox: Receiver<Arc<dyn Feed>>,
-    outbox: Sender<Option<Failure>>,
-    now: Arc<Mutex<Option<Arc<dyn Feed>>>>,
-    running: Option<Arc<dyn Feed>>,
+/// The strategy of one execution.
+struct Once<F> {
+    feed: Arc<F>,
     over: bool,
 }
 
-/// The strategy of a batch; the state outlives it.
-struct Handle(Arc<Mutex<Fed>>);
-
-impl Strategy for Handle {
-    /// What ran before has not failed, or this would not be called.
+impl<F: Feed> Strategy for Once<F> {
     fn begin(&mut self) -> bool {
-        let mut fed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if fed.running.take().is_some() && fed.outbox.send(None).is_err() {
-            fed.over = true;
-        }
-        let Ok(feed) = fed.inbox.recv() else {
-            fed.over = true;
-            return false;
-        };
-        *fed.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&feed));
-        fed.running = Some(feed);
-        true
+        !core::mem::replace(&mut self.over, true)
     }
 
     fn choose(&mut self, Decision { candidates, current, yielding }: Decision<'_>) -> ThreadIndex {
-        let fed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        fed.running.as_ref().map_or(candidates[0], |feed| feed.choose(candidates, current, yielding))
+        self.feed.choose(candidates, current, yielding)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::explore::FailureKind;
 
@@ -142,11 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn a_player_goes_on_after_a_failure() {
-        let player = Player::new(&Explorer::default());
+    fn one_execution_after_the_other_fails_or_not() {
+        let explorer = Explorer::default();
         for _ in 0..50 {
-            assert_eq!(player.play(Arc::new(Race(1, Mutex::default()))), None);
-            let failure = player.play(Arc::new(Race(2, Mutex::default()))).expect("the first was last");
+            assert_eq!(explorer.play(&Arc::new(Race(1, Mutex::default())), false), None);
+            let failure = explorer.play(&Arc::new(Race(2, Mutex::default())), false).expect("the first was last");
             assert_eq!((failure.kind, &*failure.message), (FailureKind::Panic, "the first was last"));
         }
     }

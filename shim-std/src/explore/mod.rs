@@ -70,7 +70,7 @@ use ifnet::platform::ThreadId;
 
 use engine::Limits;
 pub use execution::Execution;
-pub use fed::{Feed, Player};
+pub use fed::Feed;
 pub use log::{LogEntry, What};
 use progress::Progress;
 pub use schedule::Schedule;

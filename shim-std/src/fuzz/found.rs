@@ -1,25 +1,18 @@
 //! Plays inputs and tells what they are: as a scenario, with its schedule.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-
 use ifnet::TaskMode;
 use ifnet::hazard::{Hazard, HazardSet};
 
 use super::input::{Input, Record};
 use super::play::{Mode, Play};
 use super::{Target, plain};
-use crate::explore::{Explorer, Failure, Player};
+use crate::explore::{Explorer, Failure};
 use crate::runner::{Boot, program};
 use crate::scenario::{Source, parse};
 use crate::token::Token;
 
 /// Scheduling points after which an execution makes no progress; the programs are short.
 const MAX_STEPS: u64 = 50_000;
-
-thread_local! {
-    static PLAYER: RefCell<Option<Player>> = const { RefCell::new(None) };
-}
 
 /// What an input of `schedule` or `oom` came to.
 #[derive(Clone, Debug)]
@@ -44,15 +37,13 @@ impl Found {
     /// How it fails, with the log of what happened.
     #[must_use]
     pub fn recorded(target: Target, bytes: &[u8], hazards: HazardSet) -> Option<Failure> {
-        Player::recording(&explorer()).play(Play::new(Input::from_bytes(bytes), hazards, mode(target)))
+        explorer().play(&Play::new(Input::from_bytes(bytes), hazards, mode(target)), true)
     }
 
     fn play(target: Target, input: Input, hazards: HazardSet) -> Self {
         let play = Play::new(input, hazards, mode(target));
-        let feed = Arc::clone(&play);
-        let failure =
-            PLAYER.with_borrow_mut(|player| player.get_or_insert_with(|| Player::new(&explorer())).play(feed));
-        // The text is needed only of what failed, but for that it costs nothing to wait.
+        let failure = explorer().play(&play, false);
+        // The text is needed only of what failed.
         let text = if failure.is_some() { play.text() } else { String::new() };
         Self { target, source: Source::new(target.name(), text), hazards, failure }
     }
