@@ -104,3 +104,30 @@ fn speed() {
     }
     println!("{:.0} executions/s", f64::from(rounds * 64) / start.elapsed().as_secs_f64());
 }
+
+/// Blind, so a lower bound of what a fuzzer with feedback does: how soon inputs of noise find an open hazard.
+#[test]
+#[ignore = "measures; run with --release --ignored --nocapture"]
+fn bite() {
+    let open = [
+        Hazard::DetachLockInternalOnly,
+        Hazard::VnetReturnUnlocked,
+        Hazard::CloneCreateWindow,
+        Hazard::FreeWithoutGrace,
+        Hazard::MoveNameToctou,
+    ];
+    for hazard in open {
+        let start = std::time::Instant::now();
+        let mut tried = 0;
+        let failure = loop {
+            let found = Found::of(Target::Schedule, &noise(tried, 8 + 8 * (2 + tried as usize % 8)), hazard.set());
+            tried += 1;
+            if found.failure.is_some() || start.elapsed().as_secs() >= 15 {
+                break found.failure;
+            }
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        let what = failure.map_or_else(|| "not found".to_owned(), |it| format!("{}: {}", it.kind, it.message));
+        println!("{hazard}: {tried} executions, {seconds:.1} s: {what}");
+    }
+}
