@@ -99,7 +99,9 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
             host = true;
             let alive: Vec<&str> = view.jails.iter().skip(1).map(|(name, _)| &**name).collect();
             let nth = usize::from(c).checked_rem(alive.len()).and_then(|nth| alive.get(nth));
-            format!("jail {} {}", if b % 8 == 0 { "-R" } else { "-r" }, nth.unwrap_or(&"j1"))
+            // Not `-R`: what a vnet was lent may then come home after the end of the scenario was taken down, and the runner
+            // would call it left behind.
+            format!("jail -r {}", nth.unwrap_or(&"j1"))
         }
         27 => format!("ifconfig {name} name {}", one(&NAMES, c)),
         28 => format!("ifconfig {name} group {}", one(&GROUPS, c)),
