@@ -184,6 +184,7 @@ pub(crate) fn bpf_vmove<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     if tap.life.is_freed() {
         td.platform().panic(format_args!("use after free: bpf_vmove of a detached tap"));
     }
+    vnet.changes(td, "bpf_vmove");
     if !vnet.taps.insert_tail(&tap) {
         td.platform().panic(format_args!("bpf_vmove: the tap of {} is on another list", ifp.name()));
     }

@@ -15,7 +15,7 @@
 //! | I11 | no interface is in a vnet that is destroyed |
 //! | I14 | a tap is on the list of its interface's vnet |
 //! | I15 | no move, create or rename has made two interfaces of one name |
-//! | I16 | both sides of every adjacency, VLAN, bridge and aggregate agree, and neither side is freed |
+//! | I16 | driver, hook and adjacency of every membership agree; neither side is freed; what comes in has one receiver |
 //! | I17 | an interface that is queued for unregistration is on the queue of its vnet |
 
 use core::fmt;
@@ -23,7 +23,7 @@ use core::fmt;
 use crate::clone::Cloner;
 use crate::drivers;
 use crate::epoch::Section;
-use crate::ifnet::{IfName, Ifnet, Ifp};
+use crate::ifnet::{IfName, IfPtr, Ifnet, Ifp};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::Ordering;
@@ -87,6 +87,24 @@ pub fn check<P: Platform>(td: &Thread<'_, P>) -> Result<(), Violation> {
     Ok(())
 }
 
+/// Checks what can be said of one attached interface without walking a vnet (I1, I2, I4, I8, I9, I16), for oracles that
+/// run after every operation.
+///
+/// # Locks
+/// As [`check`].
+///
+/// # Errors
+/// The first [`Violation`] found.
+pub fn check_interface<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Violation> {
+    let _rlock = td.kernel().ifnet_sx.slock(td);
+    let vnet = ifp.if_vnet(td);
+    let section = td.net_epoch_enter();
+    let look = Look { td, vnet: &vnet, section: &section };
+    look.require(vnet.ifnets.contains(ifp), "I1", "an attached interface is on no list", &name_of(ifp))?;
+    let found = td.kernel().index.at(ifp.index(), &section);
+    found.map_or(Ok(()), |ifp| look.interface(ifp).map(drop))
+}
+
 impl<P: Platform> Look<'_, P> {
     fn require(&self, holds: bool, invariant: &'static str, what: &'static str, name: &str) -> Result<(), Violation> {
         if holds {
@@ -99,35 +117,51 @@ impl<P: Platform> Look<'_, P> {
     /// I1, I2, I4, I11, I15.
     fn interfaces(&self) -> Result<(), Violation> {
         let Vnet { ifnets, names, name_clashes, .. } = &**self.vnet;
-        let mut count = 0;
+        let (mut count, mut further) = (0, 0);
         for ifp in ifnets.iter(self.section) {
-            let name = name_of(ifp.get());
-            self.require(!ifp.get().life.is_freed(), "I1", "a freed interface is on a list", &name)?;
-            self.require(ifp.refcount() > 0, "I1", "an interface without references is on a list", &name)?;
-            self.require(ifp.get().vnet.is(self.vnet), "I1", "an interface is on the list of another vnet", &name)?;
-            let indexed = self.td.kernel().index.at(ifp.index(), self.section);
-            self.require(
-                indexed.is_some_and(|at| at.addr() == ifp.addr()),
-                "I1",
-                "the index slot lost the interface",
-                &name,
-            )?;
-            self.require(ifp.get().index_is_first(), "I4", "the index of an interface changed", &name)?;
-            self.require(names.lock().has(&name, ifp), "I2", "the table of names lacks an interface", &name)?;
-            self.memberships(ifp.get(), &name)?;
-            self.cloned(ifp.get(), &name)?;
-            if let Some(ifp) = ifp.try_share() {
-                self.members(&ifp, &name)?;
-            }
-            self.stacked(ifp.get(), &name)?;
+            further += self.interface(ifp)?;
             count += 1;
         }
         self.require(count == self.vnet.ifcnt(), "I2", "vnet_ifcnt is not the length of the list", "")?;
         self.require(names.lock().linked() == count, "I2", "the table of names has more than the list", "")?;
+        let alternative = names.lock().alternative();
+        self.require(alternative == further, "I2", "the table has further names that no interface has", "")?;
         self.require(!self.vnet.is_destroyed() || count == 0, "I11", "a destroyed vnet has interfaces", "")?;
         self.require(self.vnet.leaving.is_empty(), "I11", "an interface was taken off a list and forgotten", "")?;
         let clashes = name_clashes.load(Ordering::Relaxed);
         self.require(clashes == 0, "I15", "a move, create or rename made two interfaces of one name", "")
+    }
+
+    /// I1, I2, I4, I8, I9 and I16 of one interface that is on the list. How many further names it has.
+    fn interface(&self, ifp: IfPtr<'_, P>) -> Result<usize, Violation> {
+        let name = name_of(ifp.get());
+        self.require(!ifp.get().life.is_freed(), "I1", "a freed interface is on a list", &name)?;
+        self.require(ifp.refcount() > 0, "I1", "an interface without references is on a list", &name)?;
+        self.require(ifp.get().vnet.is(self.vnet), "I1", "an interface is on the list of another vnet", &name)?;
+        let indexed = self.td.kernel().index.at(ifp.index(), self.section);
+        self.require(
+            indexed.is_some_and(|at| at.addr() == ifp.addr()),
+            "I1",
+            "the index slot lost the interface",
+            &name,
+        )?;
+        self.require(ifp.get().index_is_first(), "I4", "the index of an interface changed", &name)?;
+        let names = &self.vnet.names;
+        self.require(names.lock().has(&name, ifp), "I2", "the table of names lacks an interface", &name)?;
+        let altnames = ifp.get().altnames.lock();
+        for altname in &*altnames {
+            let known = names.lock().has_alternative(altname, ifp);
+            self.require(known, "I2", "the table of names lacks a further name", altname)?;
+        }
+        let further = altnames.len();
+        drop(altnames);
+        self.memberships(ifp.get(), &name)?;
+        self.cloned(ifp.get(), &name)?;
+        if let Some(ifp) = ifp.try_share() {
+            self.members(&ifp, &name)?;
+        }
+        self.stacked(ifp.get(), &name)?;
+        Ok(further)
     }
 
     /// I8, from the interface's side.
@@ -166,7 +200,7 @@ impl<P: Platform> Look<'_, P> {
 
     /// I16.
     fn members(&self, ifp: &Ifp<P>, name: &str) -> Result<(), Violation> {
-        let wrong = drivers::check(ifp).err();
+        let wrong = drivers::check(ifp, self.section).err();
         self.require(wrong.is_none(), "I16", wrong.unwrap_or_default(), name)
     }
 
@@ -185,6 +219,9 @@ impl<P: Platform> Look<'_, P> {
 
     /// I16, from an interface that is on a list; the other one may be on its way out.
     fn stacked(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
+        let masters = ifp.uppers.iter(self.section).filter(|link| link.master).count();
+        let receivers = masters + usize::from(ifp.rx_handler().is_some());
+        self.require(receivers <= 1, "I16", "an interface has two receivers", name)?;
         for link in ifp.uppers.iter(self.section) {
             let agrees = link.upper().is_some_and(|upper| upper.lowers.contains(&link) && !upper.life.is_freed());
             self.require(agrees, "I16", "an interface is below one that does not stand above it", name)?;

@@ -4,6 +4,8 @@ use crate::clone::CloneType;
 use crate::epoch::{Domain, DomainRef};
 use crate::event::EventHandlers;
 use crate::hazard::HazardSet;
+use crate::ifnet::Ifnet;
+use crate::lifecycle::alloc::forget_freed;
 use crate::lifecycle::unregister::{Unregistering, run_todo, run_works};
 use crate::mem::{IdSpace, NoMem, Shared, TryVec};
 use crate::platform::{Mutex, Platform, ThreadId};
@@ -87,6 +89,9 @@ pub struct Kernel<P: Platform> {
     pub(crate) taskq: TaskQueue<P>,
     pub(crate) removals: Removals<P>,
     pub(crate) unregistering: Unregistering<P>,
+    /// What `if_free` was called for and references keep.
+    #[cfg(feature = "holders")]
+    pub(crate) lingering: crate::lifecycle::until_freed::UntilFreed<P, crate::ifnet::ByLingering>,
     pub(crate) vnet0: VnetRef<P>,
     pub(crate) domain: DomainRef<P>,
 }
@@ -147,6 +152,8 @@ impl<P: Platform> Kernel<P> {
             taskq: TaskQueue::new(domain, config.tasks),
             removals: Removals::new(domain),
             unregistering: Unregistering::new(domain),
+            #[cfg(feature = "holders")]
+            lingering: crate::lifecycle::until_freed::UntilFreed::new(domain),
             vnet0,
             domain: domain.clone(),
             config,
@@ -227,6 +234,7 @@ impl<P: Platform> Kernel<P> {
         let removed = removal::run(td);
         let polled = self.domain.poll();
         run_todo(td);
+        forget_freed(td);
         ran || worked || removed || polled
     }
 
@@ -252,6 +260,21 @@ impl<P: Platform> Kernel<P> {
     /// The number of indices in use: interfaces between `if_alloc` and `if_free`, of all vnets.
     pub fn interfaces(&self) -> usize {
         self.index.in_use()
+    }
+
+    /// Interfaces that somebody still has: calls `each` for every one that was allocated and not given to `if_free`, and,
+    /// with the feature `holders`, for every one that was given to `if_free` and is kept by references.
+    /// [`Ifnet::held_by`] says who holds them.
+    pub fn if_foreach_left(&self, td: &Thread<'_, P>, mut each: impl FnMut(&Ifnet<P>)) {
+        forget_freed(td);
+        let section = td.net_epoch_enter();
+        for index in 1..=self.if_index(td).0 {
+            if let Some(ifp) = self.index.at(index, &section) {
+                each(ifp.get());
+            }
+        }
+        #[cfg(feature = "holders")]
+        self.lingering.each(td, each);
     }
 
     /// Takes the kernel down, the cycles of handles between its objects included, so that all memory returns to the

@@ -19,7 +19,7 @@
 //! | [`vnet`] | the list, the names, the index table, groups; vnets from birth to death |
 //! | [`lifecycle`] | one verb a file: attach, detach, move, rename, up and down |
 //! | [`bpf`], [`event`] | taps; event handlers |
-//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; lo, disc, epair, gif, tun, tap, vmnet; vlan, bridge, lagg; veth, ipvlan, ipvtap, macvlan |
+//! | [`clone`](mod@clone), [`drivers`] | cloners with their units; lo, disc, epair, gif, tun, tap, vmnet; vlan, bridge, lagg; veth, ipvlan, ipvtap, macvlan, vlan8021q |
 //! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
 //!
 //! # Features
@@ -27,6 +27,7 @@
 //! | feature | default | for |
 //! |---|---|---|
 //! | `hashbrown` | on | hash tables of the crate of that name, which links `alloc`, and so wants a global allocator in the program |
+//! | `holders` | off | which line of the source holds each reference of an interface, in reports of those that are left |
 //! | `witness` | off | the lock-order witness |
 //! | `hazards` | off | historical bugs that can be opened by name, for explorers and fuzzers |
 //!
@@ -63,15 +64,16 @@ pub use drivers::tun::{TunHandle, tun_open};
 pub use errno::Errno;
 pub use ifnet::{
     IfCounter, IfFlags, IfName, IfOps, IfPtr, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, RxHandler,
-    SockAddr, if_ref, if_try_ref,
+    SockAddr, if_holders, if_ref, if_try_ref,
 };
 pub use kernel::{Config, Kernel};
 pub use lifecycle::{
-    UnregisterList, VnetGuard, ether_ifattach, ether_ifdetach, for_each_lower, for_each_upper, if_addaddr, if_addmulti,
-    if_allmulti, if_alloc, if_attach, if_deladdr, if_delmulti, if_detach, if_down, if_free, if_initname, if_input,
-    if_link_state_change, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_transmit,
-    if_unregister, if_up, if_upper_link, if_upper_unlink, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifpromisc,
-    ip6_input, unregister_many, unregister_queue, vnet_lock,
+    UnregisterList, VnetGuard, ether_ifattach, ether_ifdetach, for_each_lower, for_each_upper, if_addaddr,
+    if_addaltname, if_addmulti, if_allmulti, if_alloc, if_alloc_indexed, if_altnames, if_attach, if_deladdr,
+    if_delaltname, if_delmulti, if_detach, if_down, if_free, if_initname, if_input, if_link_state_change, if_lladdr,
+    if_master, if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_transmit, if_unregister,
+    if_unregister_group, if_up, if_upper_link, if_upper_unlink, if_vmove_loan, if_vmove_loan_as, if_vmove_reclaim,
+    if_vmove_to, ifpromisc, ip6_input, unregister_many, unregister_queue, vnet_lock,
 };
 pub use platform::Platform;
 pub use taskq::TaskMode;

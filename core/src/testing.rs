@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar};
 use allocator_api2::alloc::{AllocError, Allocator};
 
 use crate::epoch::DomainRef;
-use crate::platform::{Channel, Mutex, Platform};
+use crate::platform::{Channel, Mutex, Platform, ThreadId};
+use crate::trace::Record;
 
 /// Memory of `std` that counts the pieces that are out, and fails on demand.
 #[derive(Clone, Default)]
@@ -101,6 +102,8 @@ struct HostState {
     wakeups: std::sync::Mutex<u64>,
     woken: Condvar,
     queued: AtomicUsize,
+    steps: AtomicUsize,
+    logged: std::sync::Mutex<std::vec::Vec<std::string::String>>,
 }
 
 impl Host {
@@ -111,6 +114,19 @@ impl Host {
     /// How often the host was told of queued work.
     pub(crate) fn queued(&self) -> usize {
         self.0.queued.load(Ordering::SeqCst)
+    }
+
+    /// How many steps on shared memory `work` takes.
+    pub(crate) fn steps(&self, work: impl FnOnce()) -> usize {
+        let before = self.0.steps.load(Ordering::SeqCst);
+        work();
+        self.0.steps.load(Ordering::SeqCst) - before
+    }
+
+    /// The lines of the message buffer.
+    #[cfg(feature = "holders")]
+    pub(crate) fn logged(&self) -> std::vec::Vec<std::string::String> {
+        self.0.logged.lock().expect("not poisoned").clone()
     }
 }
 
@@ -139,6 +155,16 @@ impl Platform for Host {
     fn wakeup(&self, _: Channel) {
         *self.0.wakeups.lock().expect("not poisoned") += 1;
         self.0.woken.notify_all();
+    }
+
+    fn preempt(&self) {
+        self.0.steps.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn trace(&self, _: ThreadId, record: &Record<'_>) {
+        if let Record::Log { message } = record {
+            self.0.logged.lock().expect("not poisoned").push((*message).into());
+        }
     }
 
     fn work_queued(&self) {

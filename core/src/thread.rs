@@ -24,17 +24,29 @@ pub struct Thread<'k, P: Platform> {
     /// What the thread unregisters now, it will wait for.
     awaits: Cell<bool>,
     hops: Cell<u32>,
+    /// The vnet whose lock it holds, if that was destroyed before it was locked.
+    dead_work: Cell<Option<u32>>,
 }
 
 impl<'k, P: Platform> Thread<'k, P> {
     pub(crate) fn new(kernel: &'k Kernel<P>, td: Td<'k, P>, reader: Reader<P>, vnet: Option<VnetRef<P>>) -> Self {
         let (awaits, hops) = (Cell::new(false), Cell::new(0));
-        Self { kernel, td, reader, curvnet: RefCell::new(vnet), awaits, hops }
+        Self { kernel, td, reader, curvnet: RefCell::new(vnet), awaits, hops, dead_work: Cell::new(None) }
     }
 
     /// The kernel that this thread runs in.
     pub fn kernel(&self) -> &'k Kernel<P> {
         self.kernel
+    }
+
+    /// Notes the vnet whose lock is taken, if it is dead; what was noted before.
+    pub(crate) fn set_dead_work(&self, vnet: Option<u32>) -> Option<u32> {
+        self.dead_work.replace(vnet)
+    }
+
+    /// The dead vnet whose lock this thread holds.
+    pub(crate) fn dead_work(&self) -> Option<u32> {
+        self.dead_work.get()
     }
 
     /// The host.
@@ -153,6 +165,10 @@ impl<'k, P: Platform> Thread<'k, P> {
 
 /// How many interfaces a packet may pass within one call.
 const HOPS_MAX: u32 = 32;
+
+/// How many of them count for one that copies a packet to several others: what goes through a ring of those grows with
+/// every round.
+pub(crate) const FLOOD_HOPS: u32 = 8;
 
 /// See [`Thread::hop`].
 #[must_use = "the hop is over at once if the guard is not kept"]

@@ -1,7 +1,7 @@
 //! Sequences of operations on one kernel, with the reference model as the oracle.
 //!
 //! Every four bytes are one operation: which, and three operands that count live objects (`ifnet_std::model`). After
-//! each one the outcome and the complete observable state must be the model's and the invariants must hold; at the end
+//! each one the outcome and what can be seen must be the model's and the invariants must hold; at the end
 //! no memory may be left. A panic of the emulated kernel is a crash.
 //!
 //! ```text
@@ -15,37 +15,13 @@
 //! groups over moves, and the refused destroy of a moved `lo0`.
 #![no_main]
 
-use core::fmt;
-
-use arbitrary::{Arbitrary, Unstructured};
-use ifnet_std::model::{Program, check};
+use ifnet_fuzz::compare;
+use ifnet_std::model::Table;
 use libfuzzer_sys::fuzz_target;
 
-/// The whole input, so that seeds and artifacts are the plain bytes of a program.
-struct Input(Program);
+mod program;
 
-impl<'a> Arbitrary<'a> for Input {
-    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        Self::arbitrary_take_rest(Unstructured::new(bytes.bytes(bytes.len())?))
-    }
+/// What is chosen from.
+const TABLE: Table = Table::Lifecycle;
 
-    fn arbitrary_take_rest(bytes: Unstructured<'a>) -> arbitrary::Result<Self> {
-        Ok(Self(Program::from_bytes(bytes.take_rest())))
-    }
-
-    fn size_hint(_: usize) -> (usize, Option<usize>) {
-        (0, None)
-    }
-}
-
-impl fmt::Debug for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-fuzz_target!(|input: Input| {
-    if let Err(difference) = check(&input.0) {
-        panic!("{difference}");
-    }
-});
+fuzz_target!(|input: program::Input| compare(&input.0));

@@ -3,6 +3,7 @@
 pub mod alloc;
 pub mod cli;
 pub mod explore;
+pub mod fuzz;
 pub mod host;
 pub mod model;
 pub mod runner;

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use core::sync::atomic::{AtomicU32, Ordering};
     use ifnet::hazard::Hazard;
-    use ifnet::{IfType, if_alloc, if_vmove_loan};
+    use ifnet::{IfType, if_alloc, if_ref, if_vmove_loan};
 
     #[test]
     fn an_interface_moves_and_comes_back_with_its_jail() {
@@ -226,6 +226,18 @@ mod tests {
     fn a_driver_that_forgets_if_free_is_told() {
         let bed = TestBed::new();
         bed.thread(|td| drop(if_alloc(td, IfType::Other)));
+    }
+
+    #[test]
+    fn a_reference_that_is_forgotten_is_named_by_its_line() {
+        let bed = TestBed::new();
+        let em0 = bed.ifnet("em0");
+        let line = line!() + 1;
+        core::mem::forget(if_ref(&em0));
+        drop(em0);
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(bed))).expect_err("a leak");
+        let text = dropped.downcast_ref::<String>().expect("a text");
+        assert!(text.contains(&format!("references of em0: {}:{line} x1", file!())), "{text}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn send(td: &Td<'_>, upper: &'static str) {
         let section = td.net_epoch_enter();
         if let Some(ifp) = ifunit(td, name) {
             // Whatever is left of the stack takes it or refuses it.
-            let _ = if_transmit(td, &ifp, vec![0; 60], &section);
+            let _ = if_transmit(td, &ifp, vec![0; 60].into(), &section);
         }
     }
 }

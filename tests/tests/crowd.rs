@@ -2,10 +2,14 @@
 
 use std::time::Instant;
 
+use ifnet::drivers::{bridge_addm, bridge_delm};
 use ifnet::platform::spin::SpinHost;
-use ifnet::{Config, IfType, Kernel, if_alloc, if_attach, if_clone_create, if_detach, if_free, if_initname};
-use ifnet::{if_vmove_loan, ifunit, vnet_alloc, vnet_destroy};
+use ifnet::{
+    Config, IfType, Kernel, if_alloc, if_attach, if_clone_create, if_clone_destroy, if_detach, if_free, if_initname,
+};
+use ifnet::{for_each_lower, if_vmove_loan, ifunit, vnet_alloc, vnet_destroy};
 use ifnet_std::alloc::CountingAlloc;
+use ifnet_std::testbed::TestBed;
 
 /// What the death of one vnet took.
 struct Death {
@@ -67,4 +71,34 @@ fn grace_periods_do_not_grow_with_the_crowd() {
     for (interfaces, death) in rest {
         assert_eq!(death.grace_periods, first.1.grace_periods, "{interfaces} interfaces");
     }
+}
+
+/// FreeBSD's `many_bridge_members`, with its number.
+#[test]
+fn a_bridge_of_512_members_goes_with_its_vnet() {
+    let bed = TestBed::new();
+    let vnet = bed.vnet("j1");
+    bed.thread(|td| {
+        let _cur = td.curvnet_set(Some(vnet.clone()));
+        if_clone_create(td, "bridge0").expect("memory");
+        let bridge = ifunit(td, "bridge0").expect("just made");
+        for unit in 0..512 {
+            if_clone_create(td, "epair").expect("a free unit");
+            let member = ifunit(td, &format!("epair{unit}a")).expect("just made");
+            bridge_addm(td, &bridge, &member).expect("free");
+        }
+        let count = || {
+            let mut count = 0;
+            for_each_lower(td, &bridge, |_, _| count += 1);
+            count
+        };
+        assert_eq!((count(), vnet.ifcnt()), (512, 1026));
+        if_clone_destroy(td, "epair100a").expect("made");
+        bridge_delm(td, &bridge, &ifunit(td, "epair101a").expect("made")).expect("a member");
+        assert_eq!((count(), vnet.ifcnt()), (510, 1024));
+    });
+    let before = bed.kernel().grace_periods();
+    bed.sh("jail -r j1").expect("alive");
+    assert!(bed.kernel().grace_periods() - before <= 2, "the members share the grace periods of their vnet's end");
+    assert_eq!(bed.sh("ifconfig -l").expect("sound"), "lo0");
 }

@@ -2,6 +2,8 @@
 //! schedule that the explorer tries. What must hold of the order is stated in the scenarios themselves (`order`,
 //! `show monitor`), and so is checked in each schedule.
 
+use std::collections::BTreeSet;
+
 use ifnet_std::explore::progress::Silent;
 use ifnet_std::explore::{Explorer, StrategyName};
 use ifnet_std::runner::{Boot, Options, Verdict, program, run};
@@ -33,6 +35,38 @@ fn all_pass_on_threads() {
     }
     assert!(failed.is_empty(), "{} of {} failed\n\n{}", failed.len(), all.len(), failed.join("\n\n"));
     println!("linux: {} scenarios, {ROUNDS} times each", all.len());
+}
+
+/// The table of cases in the README names the scenarios that there are, all of them, and each measured case once or with
+/// a reason for its absence.
+#[test]
+fn the_table_of_cases_names_every_scenario() {
+    let readme = read("scenarios/linux/README.md");
+    let named: BTreeSet<_> =
+        readme.split('`').filter(|word| word.ends_with(".ifn")).map(|word| format!("linux/{word}")).collect();
+    let there: BTreeSet<_> = scenarios("linux").into_iter().map(|source| source.name).collect();
+    assert_eq!(named, there);
+    let rows = readme.split("Where the results differ").next().unwrap_or_default();
+    let cells = rows.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let cases: BTreeSet<_> = cells.flat_map(|cell| cell.split(", ")).flat_map(cases_of).collect();
+    let numbered = |letter: &str, last: usize| (1..=last).map(|n| format!("{letter}{n}")).collect::<Vec<_>>();
+    let mut measured = [("V", 18), ("S", 6), ("M", 5), ("X", 7), ("C", 3), ("P", 7), ("T", 17)]
+        .iter()
+        .flat_map(|&(letter, last)| numbered(letter, last))
+        .collect::<Vec<_>>();
+    measured.extend(["S1b", "S1c", "S1d", "X1b", "X3b", "L1", "F", "G", "H1"].map(String::from));
+    let missing: Vec<_> = measured.iter().filter(|case| !cases.contains(*case)).collect();
+    assert!(missing.is_empty(), "no row for {missing:?}");
+}
+
+/// `P1–P3` stands for three.
+fn cases_of(cell: &str) -> Vec<String> {
+    let range = cell.split_once('–').and_then(|(from, to)| {
+        let letter = from.get(..1)?;
+        let [from, to] = [from, to].map(|case| case.strip_prefix(letter)?.parse::<usize>().ok());
+        Some((from?..=to?).map(|n| format!("{letter}{n}")).collect())
+    });
+    range.unwrap_or_else(|| vec![cell.to_owned()])
 }
 
 fn explore(source: &Source, schedules: u64) -> Option<String> {

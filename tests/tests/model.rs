@@ -2,7 +2,7 @@
 
 use ifnet::hazard::Hazard;
 use ifnet::{Config, TaskMode};
-use ifnet_std::model::{Program, check, check_with};
+use ifnet_std::model::{Program, Table, check, check_with};
 use ifnet_std::scenario::{Source, parse};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -16,10 +16,12 @@ proptest! {
 
     #[test]
     fn core_and_model_agree(picks in prop::collection::vec(any::<[u8; 4]>(), 0..60)) {
-        let program = Program(picks);
-        for tasks in [TaskMode::Deferred, TaskMode::Immediate] {
-            check_with(Config::default().tasks(tasks), &program)
-                .map_err(|difference| TestCaseError::fail(difference.to_string()))?;
+        for table in [Table::Lifecycle, Table::Unregister] {
+            let program = Program { table, picks: picks.clone() };
+            for tasks in [TaskMode::Deferred, TaskMode::Immediate] {
+                check_with(&Config::default().tasks(tasks), &program)
+                    .map_err(|difference| TestCaseError::fail(difference.to_string()))?;
+            }
         }
     }
 }
@@ -33,32 +35,37 @@ fn random_program(length: usize, seed: u64) -> Program {
         state ^= state << 17;
         ((state >> 24) as u32).to_le_bytes()
     });
-    Program(picks.collect())
+    Program::new(picks.collect())
 }
 
 /// One kernel for 20,000 operations: units, indices and generations go round many times.
 #[test]
 fn core_and_model_agree_for_long() {
-    if let Err(difference) = check(&random_program(20_000, 56374)) {
-        let text = difference.to_string();
-        let lines: Vec<&str> = text.lines().collect();
-        panic!("…\n{}", lines[lines.len().saturating_sub(200)..].join("\n"));
+    for table in [Table::Lifecycle, Table::Unregister] {
+        let program = Program { table, ..random_program(20_000, 56374) };
+        if let Err(difference) = check(&program) {
+            let text = difference.to_string();
+            let lines: Vec<&str> = text.lines().collect();
+            panic!("…\n{}", lines[lines.len().saturating_sub(200)..].join("\n"));
+        }
     }
 }
 
 /// What the fuzzer starts from: every seed makes sense and agrees.
 #[test]
 fn seeds_of_the_fuzzer_agree() {
-    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/lifecycle");
-    let mut count = 0;
-    for entry in std::fs::read_dir(seeds).expect("the seeds are in the repository") {
-        let path = entry.expect("a directory can be read").path();
-        let program = Program::from_bytes(&std::fs::read(&path).expect("a seed can be read"));
-        println!("# {}\n{program}", path.display());
-        check(&program).expect("core and model agree");
-        count += 1;
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds");
+    for (table, name, least) in [(Table::Lifecycle, "lifecycle", 5), (Table::Unregister, "unregister", 3)] {
+        let mut count = 0;
+        for entry in std::fs::read_dir(format!("{seeds}/{name}")).expect("the seeds are in the repository") {
+            let path = entry.expect("a directory can be read").path();
+            let program = Program::from_bytes(table, &std::fs::read(&path).expect("a seed can be read"));
+            println!("# {}\n{program}", path.display());
+            check(&program).expect("core and model agree");
+            count += 1;
+        }
+        assert!(count >= least, "only {count} seeds of {name}");
     }
-    assert!(count >= 5, "only {count} seeds");
 }
 
 /// The oracle is worth something: it finds the historical bugs that need no second thread.
@@ -66,7 +73,7 @@ fn seeds_of_the_fuzzer_agree() {
 fn historical_bugs_differ_from_the_model() {
     for hazard in [Hazard::IndexReallocOnMove, Hazard::DyingFoundByIndex, Hazard::BpfFollowsMove] {
         let open = Config::default().hazards(hazard.set());
-        let found = (1..100).any(|seed| check_with(open.clone(), &random_program(60, seed)).is_err());
+        let found = (1..100).any(|seed| check_with(&open, &random_program(60, seed)).is_err());
         assert!(found, "{} was not found", hazard.name());
     }
 }

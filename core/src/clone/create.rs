@@ -78,8 +78,8 @@ pub fn if_clone_create2<P: Platform>(td: &Thread<'_, P>, name: &str, params: &Cl
 ///
 /// # Errors
 /// `EOPNOTSUPP` for a kind that does not exist, `EINVAL` for a name that Linux would not take (`.`, `..`, `/`, `:`,
-/// white space) or that the kind cannot have, `EEXIST` if the name is in use, `EBUSY` if the vnet is being destroyed,
-/// `ENAMETOOLONG`, `ENOMEM`, or the driver's. Then nothing is left.
+/// white space) or that the kind cannot have, and for an index out of range, `EEXIST` if the name or the index is in
+/// use, `EBUSY` if the vnet is being destroyed, `ENAMETOOLONG`, `ENOMEM`, or the driver's. Then nothing is left.
 #[track_caller]
 pub fn if_clone_create_kind<P: Platform>(
     td: &Thread<'_, P>,
@@ -95,6 +95,10 @@ pub fn if_clone_create_kind<P: Platform>(
         return Err(Errno::EBUSY);
     }
     let cloner = vnet.find_cloner(td, |ty| ty.name == kind).ok_or(Errno::EOPNOTSUPP)?;
+    if params.index.is_some_and(|index| td.kernel().index.is_taken(index)) {
+        // The request is taken for one to make what exists already.
+        return Err(Errno::EEXIST);
+    }
     let autounit = cloner.ty.flags.contains(CloneFlags::AUTOUNIT);
     let ifp = match name {
         None if autounit => create_unit(td, &cloner, None, params)?,

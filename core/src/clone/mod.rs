@@ -44,6 +44,10 @@ bitflags! {
         const AUTOUNIT = 0x1;
         /// `IFC_F_FORCE`: destroy even what may not be destroyed by a user.
         const FORCE = 0x2;
+        /// Of a call to destroy: what the driver gives up stays on the queue of its vnet, whose lock the caller
+        /// holds, so that it is unregistered together with others. A driver that does not unregister in batches
+        /// ignores it.
+        const QUEUE = 0x4;
     }
 }
 
@@ -83,6 +87,12 @@ pub struct CloneType<P: Platform> {
 }
 
 impl<P: Platform> CloneType<P> {
+    /// What most kinds are: the lowest free unit is found for the user, there is no limit to units, and nothing there from
+    /// the start.
+    pub const fn auto(name: &'static str, create: CreateFn<P>, destroy: DestroyFn<P>) -> Self {
+        Self { name, flags: CloneFlags::AUTOUNIT, maxunit: IF_MAXUNIT, minifs: 0, matches: None, create, destroy }
+    }
+
     /// `ifc_match`: whether an interface of this name is of the kind.
     pub fn matches(&self, name: &str) -> bool {
         self.numbers(name) || self.matches.is_some_and(|matches| matches(name))
@@ -122,6 +132,11 @@ impl<P: Platform> Cloner<P> {
     /// The name of the kind.
     pub fn name(&self) -> &IfName {
         &self.name
+    }
+
+    /// Whether the interface of this unit is there from the start, and stays.
+    pub(crate) fn is_permanent(&self, unit: Option<u32>) -> bool {
+        unit.is_some_and(|unit| unit < self.ty.minifs)
     }
 
     /// Whether the cloner was taken away; an interface that its driver would not destroy may remain.
@@ -196,6 +211,7 @@ pub(crate) fn if_clone_attach<P: Platform>(td: &Thread<'_, P>, ty: &'static Clon
             name,
         },
     )?;
+    vnet.changes(td, "if_clone_attach");
     let listed = vnet.cloners.insert_head(&cloner);
     debug_assert!(listed, "a new cloner is on no list");
     td.kernel().events.invoke(td, &Event::Clone(ty.name));

@@ -62,11 +62,13 @@ pub struct CloneParams<P: Platform> {
     pub flags: Option<StackFlags>,
     /// `IFLA_MTU`, in bytes.
     pub mtu: Option<u32>,
+    /// The index that it gets; without one, the lowest that is free. Of a pair, the index of the end that is named.
+    pub index: Option<u32>,
 }
 
 impl<P: Platform> CloneParams<P> {
     /// Says nothing.
-    pub const NONE: Self = Self { lower: None, tag: None, peer: None, mode: None, flags: None, mtu: None };
+    pub const NONE: Self = Self { lower: None, tag: None, peer: None, mode: None, flags: None, mtu: None, index: None };
 }
 
 impl<P: Platform> Default for CloneParams<P> {

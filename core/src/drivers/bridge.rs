@@ -1,37 +1,40 @@
 //! `bridge(4)`: joins Ethernet interfaces, its members, to one link.
 //!
-//! The bridge has the list of its members, each with a counted reference; a member has a hook that names the bridge.
-//! Both sides change together, under the detach lock; the list has a short lock too, for the packets. A member is
-//! promiscuous. It leaves when it is deleted, when it departs, and when the bridge is destroyed or moved.
+//! The bridge is the master of its members: what stands below it, in the order of joining, is the list of them. A member
+//! has a hook that names the bridge. Both change together, under the detach lock; packets read the list in an epoch
+//! section. A member is promiscuous. It leaves when it is deleted, when it departs, and when the bridge is destroyed or
+//! moved.
 //!
-//! Of the forwarding there is only what every bridge has: a packet of one member goes out of all others. There is no
-//! table of addresses, since the core does not look into packets, and no spanning tree. A ring of bridges is cut by the
-//! limit on what a packet may pass within one call.
+//! A bridge learns which address is behind which member (`bridge/table.rs`), and passes frames on by that
+//! (`bridge/forward.rs`). There is no spanning tree: a ring of bridges is cut by the limit on what a packet may pass
+//! within one call.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneRequest, CloneType, IF_MAXUNIT};
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner};
+use crate::epoch::Section;
 use crate::event::Event;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
-use crate::ifnet::{
-    ETHERMTU, IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_try_ref,
-};
+use crate::ifnet::{ETHERMTU, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp};
 use crate::lifecycle::flags::ifpromisc_gone;
-use crate::lifecycle::{ether_ifdetach, if_free, if_transmit, ifpromisc};
-use crate::mem::{AnyShared, Shared, TryVec};
+use crate::lifecycle::{adjacency, ether_ifdetach, if_free, if_master, if_upper_unlink, ifpromisc};
+use crate::mem::{AnyShared, Shared};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
 use super::simple;
-use super::stack::{attached_here, can_stand_on};
+use super::stack::attached_here;
 
-/// How many of the hops of a packet's call a bridge takes: a flood through a ring grows with every bridge.
-const HOPS: u32 = 8;
+mod forward;
+mod table;
+
+use forward::{input, transmit};
+use table::Table;
 
 /// `struct bridge_softc`.
 struct Bridge<P: Platform> {
     owner: P::Mutex<Option<IfnetOwner<P>>>,
-    /// `sc_iflist`, in the order of joining.
-    members: P::Mutex<TryVec<IfnetRef<P>, P::Allocator>>,
+    /// Which address is behind which member. Inside this lock that of a member's hooks is taken, and no other.
+    table: P::Mutex<Table<P>>,
 }
 
 /// A name for the constants that need the platform.
@@ -58,18 +61,7 @@ impl<P: Platform> Consts<P> {
 
     const HOOK: &'static HookOps<P> = &HookOps { input, event };
 
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "bridge",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create,
-        destroy: |td, _, ifp, _| {
-            destroy(td, ifp);
-            Ok(())
-        },
-    };
+    const CLONER: &'static CloneType<P> = &CloneType::auto("bridge", create, destroy);
 }
 
 /// The cloner of the kind.
@@ -86,10 +78,16 @@ fn bridge_of_member<P: Platform>(member: &Ifnet<P>) -> Option<Shared<Bridge<P>, 
     member.hooks.get(HookKind::Bridge)?.softc.to_shared()
 }
 
+impl<P: Platform> Bridge<P> {
+    fn ifp(&self) -> Option<Ifp<P>> {
+        self.owner.lock().as_deref().cloned()
+    }
+}
+
 /// `bridge_clone_create`.
 fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Result<Ifp<P>, Errno> {
-    let members = P::Mutex::new(TryVec::new(td.allocator()));
-    let softc: Shared<Bridge<P>, P> = Shared::try_new(td.domain(), Bridge { owner: P::Mutex::new(None), members })?;
+    let table = P::Mutex::new(Table::new(td.allocator()));
+    let softc: Shared<Bridge<P>, P> = Shared::try_new(td.domain(), Bridge { owner: P::Mutex::new(None), table })?;
     let owner = simple::ether(td, request, &Consts::KIND, [0x58, 0x9c, 0xfc, 0, 0, 0], softc.clone().erase())?;
     let ifp = owner.clone();
     *softc.owner.lock() = Some(owner);
@@ -97,13 +95,19 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
 }
 
 /// `bridge_clone_destroy`: a bridge can be destroyed with members, which are free afterwards.
-fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
-    let Some(softc) = bridge_of(ifp) else { return };
-    let Some(owner) = ({ softc.owner.lock().take() }) else { return };
+fn destroy<P: Platform>(
+    td: &Thread<'_, P>,
+    _: &Shared<Cloner<P>, P>,
+    ifp: &Ifp<P>,
+    _: CloneFlags,
+) -> Result<(), Errno> {
+    let Some(softc) = bridge_of(ifp) else { return Ok(()) };
     release_all(td, &softc);
+    let Some(owner) = ({ softc.owner.lock().take() }) else { return Ok(()) };
     ether_ifdetach(td, &owner);
     ifp.set_softc(None);
     if_free(td, owner);
+    Ok(())
 }
 
 /// `BRDGADD`: makes `member` a member of `bridge`; both are in the same vnet.
@@ -112,10 +116,10 @@ fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 /// Holds the detach lock.
 ///
 /// # Errors
-/// `EINVAL` if `bridge` is no bridge, for the bridge itself, and for a member that is no Ethernet interface or VLAN, or
-/// that stands on the bridge; `ENXIO` if either is not attached, or not to the same vnet; `EBUSY` if the member is in a
-/// bridge, be it this one; `EMLINK` if more than 8 interfaces would stand on each other; `ENOMEM`; or that of the
-/// member's driver. Then nothing has changed.
+/// `EINVAL` if `bridge` is no bridge, for the bridge itself, and for a member that is no Ethernet interface or VLAN;
+/// `ENXIO` if either is not attached, or not to the same vnet; `EBUSY` if the member is in a bridge, be it this one, or
+/// in an aggregate, if its packets go to an `rx_handler`, and if it stands on the bridge; `EMLINK` if more than 8
+/// interfaces would stand on each other; `ENOMEM`; or that of the member's driver. Then nothing has changed.
 pub fn bridge_addm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &Ifp<P>) -> Result<(), Errno> {
     td.assert_can_sleep("bridge_addm");
     let _stable = td.kernel().detach_sx.xlock(td);
@@ -130,12 +134,9 @@ pub fn bridge_addm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &If
     if member.hooks.has(HookKind::Bridge) {
         return Err(Errno::EBUSY);
     }
-    can_stand_on(td, bridge, member)?;
-    softc.members.lock().try_reserve(1)?;
-    let held = if_try_ref(member).ok_or(Errno::ENXIO)?;
+    let joined = adjacency::prepare(td, member, bridge, true)?;
     ifpromisc(td, member, true)?;
-    let pushed = softc.members.lock().try_push(held);
-    debug_assert!(pushed.is_ok(), "room was reserved under the detach lock");
+    joined.commit(td);
     member.hooks.set(HookKind::Bridge, Some(Hook { softc: softc.erase(), ops: Consts::HOOK }));
     Ok(())
 }
@@ -151,144 +152,69 @@ pub fn bridge_delm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &If
     td.assert_can_sleep("bridge_delm");
     let _stable = td.kernel().detach_sx.xlock(td);
     let softc = bridge_of(bridge).ok_or(Errno::EINVAL)?;
-    if release(td, &softc, member, false) { Ok(()) } else { Err(Errno::ENOENT) }
-}
-
-/// The members of a bridge, in the order of joining; none if it is no bridge. Calls `each` with a reference.
-pub fn bridge_members<P: Platform>(bridge: &Ifp<P>, mut each: impl FnMut(&IfnetRef<P>)) {
-    let Some(softc) = bridge_of(bridge) else { return };
-    let mut at = 0;
-    while let Some(member) = { softc.members.lock().get(at).cloned() } {
-        each(&member);
-        at += 1;
-    }
+    if release(td, bridge, &softc, member, false) { Ok(()) } else { Err(Errno::ENOENT) }
 }
 
 /// `bridge_delete_member`: both sides forget each other; whether they knew. The driver of a member that is gone is not
 /// called. Under the detach lock; needs no memory.
-fn release<P: Platform>(td: &Thread<'_, P>, softc: &Bridge<P>, member: &Ifp<P>, gone: bool) -> bool {
-    let held = {
-        let mut members = softc.members.lock();
-        let at = members.iter().position(|other| other.ptr_eq(member));
-        at.map(|at| members.remove(at))
-    };
-    let Some(held) = held else { return false };
+fn release<P: Platform>(
+    td: &Thread<'_, P>,
+    bridge: &Ifp<P>,
+    softc: &Shared<Bridge<P>, P>,
+    member: &Ifp<P>,
+    gone: bool,
+) -> bool {
+    let mine = bridge_of_member(member).is_some_and(|of| of.ptr_eq(softc));
+    if !mine || !if_upper_unlink(td, member, bridge) {
+        return false;
+    }
     td.preempt();
     member.hooks.set(HookKind::Bridge, None);
+    softc.table.lock().forget(member.index());
     // A driver that will not let go of promiscuity keeps the flag and the count, as in FreeBSD.
     if gone {
         ifpromisc_gone(member);
     } else {
         let _ = ifpromisc(td, member, false);
     }
-    drop(held);
     true
 }
 
-fn release_all<P: Platform>(td: &Thread<'_, P>, softc: &Bridge<P>) {
-    while let Some(member) = { softc.members.lock().first().map(|member| Ifp::clone(member)) } {
-        release(td, softc, &member, false);
+fn release_all<P: Platform>(td: &Thread<'_, P>, softc: &Shared<Bridge<P>, P>) {
+    let Some(bridge) = softc.ifp() else { return };
+    while let Some(lower) = adjacency::first_lower(td, &bridge) {
+        if !release(td, &bridge, softc, &lower, false) {
+            // Somebody else has put the bridge there.
+            if_upper_unlink(td, &lower, &bridge);
+        }
     }
 }
 
 /// `bridge_ifdetach`.
 fn event<P: Platform>(td: &Thread<'_, P>, member: &Ifp<P>, softc: &AnyShared<P>, event: &Event<'_, P>) {
-    if let (Event::Departure(_), Some(softc)) = (event, softc.downcast::<Bridge<P>>()) {
-        release(td, softc, member, true);
+    if let (Event::Departure(_), Some(softc), Some(bridge)) = (event, softc.to_shared(), if_master(td, member)) {
+        release(td, &bridge, &softc, member, true);
     }
-}
-
-/// `bridge_input`: a packet came in through a member. A bridge that is down leaves it to the member.
-fn input<P: Platform>(
-    td: &Thread<'_, P>,
-    member: &Ifnet<P>,
-    softc: &AnyShared<P>,
-    packet: P::Buffer,
-) -> Option<P::Buffer> {
-    let softc = softc.downcast::<Bridge<P>>()?;
-    let bridge = softc.owner.lock().as_deref().cloned();
-    let Some(bridge) = bridge.filter(|bridge| bridge.raw_flags().contains(IfFlags::UP)) else { return Some(packet) };
-    bridge.count(IfCounter::Ipackets, 1);
-    // Counted on the bridge; whoever sent the packet is not concerned.
-    let _ = broadcast(td, &bridge, softc, Some(member), packet);
-    None
-}
-
-/// `bridge_transmit`.
-fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) -> Result<(), Errno> {
-    let softc = bridge_of(ifp).ok_or(Errno::ENXIO)?;
-    if !ifp.raw_flags().contains(IfFlags::UP) {
-        return Err(Errno::ENETDOWN);
-    }
-    broadcast(td, ifp, &softc, None, packet)
-}
-
-/// `bridge_broadcast`: out of every member that can send, but the one it came from. The last one gets the packet itself,
-/// the others a copy.
-fn broadcast<P: Platform>(
-    td: &Thread<'_, P>,
-    bridge: &Ifnet<P>,
-    softc: &Bridge<P>,
-    from: Option<&Ifnet<P>>,
-    packet: P::Buffer,
-) -> Result<(), Errno> {
-    let section = td.net_epoch_enter();
-    let Some(_hops) = td.hop(HOPS) else {
-        bridge.count(IfCounter::Oerrors, 1);
-        return Err(Errno::ENOBUFS);
-    };
-    let sends = |member: &Ifnet<P>| {
-        let other = from.is_none_or(|from| !core::ptr::eq(from, member));
-        other && member.raw_flags().contains(IfFlags::UP) && member.link_state() != LinkState::Down
-    };
-    let next = |from: usize| {
-        let members = softc.members.lock();
-        let at = (from..members.len()).find(|&at| sends(&members[at]))?;
-        Some((at, Ifp::clone(&members[at])))
-    };
-    let mut last = next(0);
-    while let Some((at, member)) = last {
-        last = next(at + 1);
-        if last.is_none() {
-            return if_transmit(td, &member, packet, &section);
-        }
-        match td.platform().copy_packet(&packet) {
-            // A member that cannot send has counted it.
-            Some(copy) => drop(if_transmit(td, &member, copy, &section)),
-            None => bridge.count(IfCounter::Oerrors, 1),
-        }
-    }
-    Ok(())
-}
-
-/// The member number `at` of a bridge.
-pub(super) fn member<P: Platform>(ifp: &Ifnet<P>, at: usize) -> Option<Ifp<P>> {
-    bridge_of(ifp)?.members.lock().get(at).map(|member| Ifp::clone(member))
-}
-
-/// The bridge of a member.
-pub(super) fn of_member<P: Platform>(ifp: &Ifnet<P>) -> Option<Ifp<P>> {
-    bridge_of_member(ifp)?.owner.lock().as_deref().cloned()
 }
 
 /// What is wrong between an interface and its members or its bridge.
-pub(super) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
+pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Result<(), &'static str> {
     if let Some(softc) = bridge_of_member(ifp) {
-        let times = softc.members.lock().iter().filter(|member| member.ptr_eq(ifp)).count();
-        if times != 1 {
-            return Err("a member is not once on the list of its bridge");
+        let link = ifp.uppers.first(section).filter(|link| link.master);
+        let of = link.and_then(|link| bridge_of(&*link.upper()?));
+        if !of.is_some_and(|of| of.ptr_eq(&softc)) {
+            return Err("a member has another master than its bridge");
         }
     }
     let Some(softc) = bridge_of(ifp) else { return Ok(()) };
-    let mut at = 0;
-    while let Some(member) = { softc.members.lock().get(at).map(|member| Ifp::clone(member)) } {
+    for link in ifp.lowers.iter(section).filter(|link| link.master) {
+        let Some(member) = link.lower() else { return Err("a bridge has a member that has left") };
         if !bridge_of_member(&member).is_some_and(|of| of.ptr_eq(&softc)) {
             return Err("a bridge has a member that does not know it");
         }
         if member.is_dying() {
             return Err("a bridge has a member that is gone");
         }
-        at += 1;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `disc(4)`: an interface whose output throws packets away.
 
-use crate::clone::{CloneFlags, CloneType, IF_MAXUNIT};
+use crate::clone::CloneType;
 use crate::ifnet::{ETHERMTU, IfFlags, IfOps, IfType};
 use crate::platform::Platform;
 
@@ -26,18 +26,8 @@ impl<P: Platform> Disc<P> {
         },
     };
 
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "disc",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create: |td, request| simple::create(td, request, &Self::KIND),
-        destroy: |td, _, ifp, _| {
-            simple::destroy(td, ifp);
-            Ok(())
-        },
-    };
+    const CLONER: &'static CloneType<P> =
+        &CloneType::auto("disc", |td, request| simple::create(td, request, &Self::KIND), simple::destroy);
 }
 
 /// The cloner of the kind.

@@ -3,12 +3,11 @@
 use crate::Errno;
 use crate::clone::parse_unit;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, destroy_with_flags, if_clone_addif};
-use crate::epoch::Section;
 use crate::hazard::Hazard;
 use crate::ifnet::group::Membership;
 use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, Ifp, LinkState};
 use crate::lifecycle::alloc::set_names;
-use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc, if_free, if_input, if_link_state_change};
+use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc, if_deliver, if_free, if_link_state_change};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -209,17 +208,9 @@ fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) 
         return Err(Errno::ENETDOWN);
     }
     let section = td.net_epoch_enter();
-    let _cur = td.curvnet_set(Some(peer.if_vnet(td)));
-    deliver(td, &peer, packet, &section);
+    // An end that is gone, or on its way into another vnet, loses what was sent to it.
+    let _ = if_deliver(td, &peer, packet, &section);
     Ok(())
-}
-
-fn deliver<P: Platform>(td: &Thread<'_, P>, peer: &Ifp<P>, packet: P::Buffer, section: &Section<'_, P>) {
-    if peer.is_dying() {
-        drop(packet);
-    } else {
-        if_input(td, peer, packet, section);
-    }
 }
 
 /// `epair_qflush`: there is no queue. It once went through the softc, which a destroy of the other end may have cleared

@@ -2,7 +2,7 @@
 //! FreeBSD's does without them.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneType, IF_MAXUNIT};
+use crate::clone::CloneType;
 use crate::ifnet::{GIF_MTU, IfFlags, IfOps, IfType};
 use crate::platform::Platform;
 
@@ -28,18 +28,8 @@ impl<P: Platform> Gif<P> {
         },
     };
 
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "gif",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create: |td, request| simple::create(td, request, &Self::KIND),
-        destroy: |td, _, ifp, _| {
-            simple::destroy(td, ifp);
-            Ok(())
-        },
-    };
+    const CLONER: &'static CloneType<P> =
+        &CloneType::auto("gif", |td, request| simple::create(td, request, &Self::KIND), simple::destroy);
 }
 
 /// The cloner of the kind.

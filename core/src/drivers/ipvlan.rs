@@ -1,15 +1,16 @@
 //! `ipvlan` and `ipvtap`: uppers that share a lower interface and its link-level address, told apart by their network
 //! addresses. The two differ in where packets go, and can be mixed on one port.
 
-use crate::clone::{CloneFlags, CloneType, IF_MAXUNIT, StackMode};
+use crate::clone::{CloneType, StackMode};
 use crate::platform::Platform;
 
-use super::stacked::{self, Family, Kind};
+use super::stacked::{self, Demux, Family, Kind};
 
 const FAMILY: Family = Family {
     name: "ipvlan",
     uninit: "ipvlan_uninit",
     modes: &[StackMode::L3, StackMode::L2, StackMode::L3s],
+    demux: Demux::Inet,
     port_mode: true,
     same_lladdr: true,
     mtu_grows: true,
@@ -22,25 +23,11 @@ const IPVTAP: &Kind = &Kind { family: &FAMILY, tap: true };
 struct Ipvlan<P>(core::marker::PhantomData<P>);
 
 impl<P: Platform> Ipvlan<P> {
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "ipvlan",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create: |td, request| stacked::create(td, request, IPVLAN),
-        destroy: stacked::dellink,
-    };
+    const CLONER: &'static CloneType<P> =
+        &CloneType::auto("ipvlan", |td, request| stacked::create(td, request, IPVLAN), stacked::dellink);
 
-    const TAP_CLONER: &'static CloneType<P> = &CloneType {
-        name: "ipvtap",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create: |td, request| stacked::create(td, request, IPVTAP),
-        destroy: stacked::dellink,
-    };
+    const TAP_CLONER: &'static CloneType<P> =
+        &CloneType::auto("ipvtap", |td, request| stacked::create(td, request, IPVTAP), stacked::dellink);
 }
 
 /// The cloner of `ipvlan`.

@@ -1,7 +1,8 @@
 //! `lagg(4)`: several Ethernet interfaces, its ports, used as one.
 //!
-//! The aggregate has the list of its ports, each with a counted reference; a port has a hook that names the aggregate.
-//! Both sides change together, under the detach lock; the list has a short lock too, for packets and link state.
+//! The aggregate is the master of its ports, and has a list of them, with what it must give back to each; a port has a
+//! hook that names the aggregate. All change together, under the detach lock; the list has a short lock too, for packets
+//! and link state.
 //!
 //! The first port is the primary one: the aggregate takes its link-level address, and so do the other ports. A port that
 //! leaves gets its own back, and when the primary leaves, the next one lends its own to all. Every address is the same
@@ -11,22 +12,23 @@
 //! or moved. Of the protocols there is `failover`, the default: the first port that is up sends and receives.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneRequest, CloneType, IF_MAXUNIT};
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner};
+use crate::epoch::Section;
 use crate::event::Event;
 use crate::ifnet::addr::ifa_free;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
-use crate::ifnet::{
-    ETHERMTU, IfAddr, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, if_try_ref,
-};
+use crate::ifnet::{ETHERMTU, IfAddr, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, Ioctl, LinkState, if_try_ref};
 use crate::lifecycle::link::link_state_changed;
 use crate::lifecycle::purge::{lladdr_lend, lladdr_restore};
-use crate::lifecycle::{ether_ifdetach, if_free, if_input, if_setflags, if_transmit};
+use crate::lifecycle::{
+    adjacency, enter_vnet, ether_ifdetach, if_free, if_input, if_master, if_setflags, if_transmit, if_upper_unlink,
+};
 use crate::mem::{AnyShared, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
 use super::simple;
-use super::stack::{attached_here, can_stand_on};
+use super::stack::attached_here;
 
 /// `LAGG_MAX_PORTS`.
 const MAX_PORTS: usize = 32;
@@ -42,7 +44,8 @@ struct Lagg<P: Platform> {
 
 /// `struct lagg_port`.
 struct Port<P: Platform> {
-    ifp: IfnetRef<P>,
+    /// Kept by the adjacency.
+    ifp: Ifp<P>,
     /// `lp_lladdr`: its own link-level address.
     lladdr: Shared<IfAddr<P>, P>,
 }
@@ -71,18 +74,7 @@ impl<P: Platform> Consts<P> {
 
     const HOOK: &'static HookOps<P> = &HookOps { input, event };
 
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "lagg",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create,
-        destroy: |td, _, ifp, _| {
-            destroy(td, ifp);
-            Ok(())
-        },
-    };
+    const CLONER: &'static CloneType<P> = &CloneType::auto("lagg", create, destroy);
 }
 
 /// The cloner of the kind.
@@ -106,7 +98,7 @@ impl<P: Platform> Lagg<P> {
 
     /// The port number `at`, as a bare pointer.
     fn port(&self, at: usize) -> Option<Ifp<P>> {
-        self.ports.lock().get(at).map(|port| Ifp::clone(&port.ifp))
+        self.ports.lock().get(at).map(|port| port.ifp.clone())
     }
 
     /// `lagg_link_active`: the port that sends and receives.
@@ -114,7 +106,7 @@ impl<P: Platform> Lagg<P> {
         let ports = self.ports.lock();
         let active =
             |port: &&Port<P>| port.ifp.raw_flags().contains(IfFlags::UP) && port.ifp.link_state() != LinkState::Down;
-        ports.iter().find(active).map(|port| Ifp::clone(&port.ifp))
+        ports.iter().find(active).map(|port| port.ifp.clone())
     }
 }
 
@@ -130,13 +122,19 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
 }
 
 /// `lagg_clone_destroy`: an aggregate can be destroyed with ports, which are free afterwards.
-fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
-    let Some(softc) = lagg_of(ifp) else { return };
+fn destroy<P: Platform>(
+    td: &Thread<'_, P>,
+    _: &Shared<Cloner<P>, P>,
+    ifp: &Ifp<P>,
+    _: CloneFlags,
+) -> Result<(), Errno> {
+    let Some(softc) = lagg_of(ifp) else { return Ok(()) };
     release_all(td, &softc);
-    let Some(owner) = ({ softc.owner.lock().take() }) else { return };
+    let Some(owner) = ({ softc.owner.lock().take() }) else { return Ok(()) };
     ether_ifdetach(td, &owner);
     ifp.set_softc(None);
     if_free(td, owner);
+    Ok(())
 }
 
 /// `SIOCSLAGGPORT`: makes `port` a port of `lagg`; both are in the same vnet. The first port gives the aggregate its MTU
@@ -150,9 +148,10 @@ fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 ///
 /// # Errors
 /// `EINVAL` if `lagg` is no aggregate, if `port` is one, and for another MTU than the aggregate's; `ENXIO` if either is
-/// not attached, or not to the same vnet; `EEXIST` if it is a port of this aggregate, `EBUSY` of another;
-/// `EPROTONOSUPPORT` if it is no Ethernet interface; `ENOSPC` beyond 32 ports; `EMLINK` if more than 8 interfaces would
-/// stand on each other; `ENOMEM`. Then nothing has changed.
+/// not attached, or not to the same vnet; `EEXIST` if it is a port of this aggregate; `EBUSY` if it is one of another, or
+/// a member of a bridge, if its packets go to an `rx_handler`, and if it stands on the aggregate; `EPROTONOSUPPORT` if it
+/// is no Ethernet interface; `ENOSPC` beyond 32 ports; `EMLINK` if more than 8 interfaces would stand on each other;
+/// `ENOMEM`. Then nothing has changed.
 pub fn lagg_addport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P>) -> Result<(), Errno> {
     td.assert_can_sleep("lagg_addport");
     let _stable = td.kernel().detach_sx.xlock(td);
@@ -164,8 +163,8 @@ pub fn lagg_addport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P
     if lagg_of(port).is_some() {
         return Err(Errno::EINVAL);
     }
-    if let Some(other) = lagg_of_port(port) {
-        return Err(if other.ptr_eq(&softc) { Errno::EEXIST } else { Errno::EBUSY });
+    if let Some(master) = if_master(td, port) {
+        return Err(if master.ptr_eq(lagg) { Errno::EEXIST } else { Errno::EBUSY });
     }
     if port.if_type() != IfType::Ether {
         return Err(Errno::EPROTONOSUPPORT);
@@ -177,14 +176,14 @@ pub fn lagg_addport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P
     if count > 0 && port.mtu() != lagg.mtu() {
         return Err(Errno::EINVAL);
     }
-    can_stand_on(td, lagg, port)?;
+    let joined = adjacency::prepare(td, port, lagg, true)?;
     softc.ports.lock().try_reserve(1)?;
-    let held = if_try_ref(port).ok_or(Errno::ENXIO)?;
     let shown = if count == 0 { port } else { lagg };
     let shown = shown.lladdr.lock().clone().ok_or(Errno::ENXIO)?;
     let own = lladdr_lend(td, port, &shown).ok_or(Errno::ENXIO)?;
 
-    let pushed = softc.ports.lock().try_push(Port { ifp: held, lladdr: own });
+    joined.commit(td);
+    let pushed = softc.ports.lock().try_push(Port { ifp: port.clone(), lladdr: own });
     debug_assert!(pushed.is_ok(), "room was reserved under the detach lock");
     port.hooks.set(HookKind::Lagg, Some(Hook { softc: softc.clone().erase(), ops: Consts::HOOK }));
     if count == 0 {
@@ -211,53 +210,42 @@ pub fn lagg_delport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P
     td.assert_can_sleep("lagg_delport");
     let _stable = td.kernel().detach_sx.xlock(td);
     let softc = lagg_of(lagg).ok_or(Errno::EINVAL)?;
-    if release(td, &softc, port) { Ok(()) } else { Err(Errno::ENOENT) }
-}
-
-/// The ports of an aggregate, the primary first; none if it is no aggregate. Calls `each` with a reference.
-pub fn lagg_ports<P: Platform>(lagg: &Ifp<P>, mut each: impl FnMut(&IfnetRef<P>)) {
-    let Some(softc) = lagg_of(lagg) else { return };
-    let mut at = 0;
-    while let Some(port) = { softc.ports.lock().get(at).map(|port| port.ifp.clone()) } {
-        each(&port);
-        at += 1;
-    }
+    if release(td, lagg, &softc, port) { Ok(()) } else { Err(Errno::ENOENT) }
 }
 
 /// `lagg_port_destroy`: both sides forget each other; whether they knew. The driver of the port is not called. Under the
 /// detach lock; needs no memory.
-fn release<P: Platform>(td: &Thread<'_, P>, softc: &Lagg<P>, ifp: &Ifp<P>) -> bool {
-    let (former, next) = {
+fn release<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, softc: &Lagg<P>, ifp: &Ifp<P>) -> bool {
+    let (Port { lladdr, .. }, next) = {
         let mut ports = softc.ports.lock();
         let Some(at) = ports.iter().position(|port| port.ifp.ptr_eq(ifp)) else { return false };
         (ports.remove(at), (at == 0).then(|| ports.first().map(|port| port.lladdr.clone())))
     };
     td.preempt();
     ifp.hooks.set(HookKind::Lagg, None);
-    let Port { ifp: held, lladdr } = former;
-    match (softc.ifp(), next) {
+    match next {
         // The primary has left: all show the address of the next one. The ports hear of it as of any change.
-        (Some(lagg), Some(Some(next))) => {
-            if let Some(former) = lladdr_lend(td, &lagg, &next) {
+        Some(Some(next)) => {
+            if let Some(former) = lladdr_lend(td, lagg, &next) {
                 ifa_free(former);
             }
         }
-        (Some(lagg), Some(None)) => {
+        Some(None) => {
             if let Some(own) = { softc.lladdr.lock().take() } {
-                lladdr_restore(td, &lagg, own);
+                lladdr_restore(td, lagg, own);
             }
         }
-        _ => {}
+        None => {}
     }
     lladdr_restore(td, ifp, lladdr);
     link_state(td, softc);
-    drop(held);
-    true
+    if_upper_unlink(td, ifp, lagg)
 }
 
 fn release_all<P: Platform>(td: &Thread<'_, P>, softc: &Lagg<P>) {
+    let Some(lagg) = softc.ifp() else { return };
     while let Some(port) = softc.port(0) {
-        release(td, softc, &port);
+        release(td, &lagg, softc, &port);
     }
 }
 
@@ -266,7 +254,9 @@ fn event<P: Platform>(td: &Thread<'_, P>, port: &Ifp<P>, softc: &AnyShared<P>, e
     let Some(softc) = softc.downcast::<Lagg<P>>() else { return };
     match event {
         Event::Departure(_) => {
-            release(td, softc, port);
+            if let Some(lagg) = if_master(td, port) {
+                release(td, &lagg, softc, port);
+            }
         }
         Event::Link(..) => link_state(td, softc),
         _ => {}
@@ -309,7 +299,13 @@ pub(super) fn lladdr_changed<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 /// `lagg_transmit`.
 fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) -> Result<(), Errno> {
     let section = td.net_epoch_enter();
+    let _cur = enter_vnet(td, ifp, &section).ok_or(Errno::ENXIO)?;
     let active = lagg_of(ifp).ok_or(Errno::ENXIO)?.active().ok_or(Errno::ENETDOWN)?;
+    td.preempt();
+    // A port that is leaving takes no packet along into another vnet.
+    if !td.curvnet().ifnets.contains(&active) {
+        return Err(Errno::ENETDOWN);
+    }
     if_transmit(td, &active, packet, &section)
 }
 
@@ -322,9 +318,11 @@ fn input<P: Platform>(
     packet: P::Buffer,
 ) -> Option<P::Buffer> {
     let softc = softc.downcast::<Lagg<P>>()?;
-    let active = softc.active().is_some_and(|active| core::ptr::eq(&raw const *active, port));
-    let lagg = softc.ifp().filter(|lagg| active && lagg.raw_flags().contains(IfFlags::UP))?;
     let section = td.net_epoch_enter();
+    let lagg = softc.ifp().filter(|lagg| lagg.raw_flags().contains(IfFlags::UP))?;
+    let _cur = enter_vnet(td, &lagg, &section)?;
+    // An aggregate that moves loses its ports before it arrives: if this is still one, both are in one vnet.
+    softc.active().filter(|active| core::ptr::eq(&raw const **active, port))?;
     if_input(td, &lagg, packet, &section);
     None
 }
@@ -358,18 +356,8 @@ fn follow<P: Platform>(td: &Thread<'_, P>, lagg: &Ifnet<P>, port: &Ifp<P>) {
     }
 }
 
-/// The port number `at` of an aggregate.
-pub(super) fn port<P: Platform>(ifp: &Ifnet<P>, at: usize) -> Option<Ifp<P>> {
-    lagg_of(ifp)?.port(at)
-}
-
-/// The aggregate of a port.
-pub(super) fn of_port<P: Platform>(ifp: &Ifnet<P>) -> Option<Ifp<P>> {
-    lagg_of_port(ifp)?.ifp()
-}
-
 /// What is wrong between an interface and its ports or its aggregate.
-pub(super) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
+pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Result<(), &'static str> {
     if let Some(softc) = lagg_of_port(ifp) {
         let times = softc.ports.lock().iter().filter(|port| port.ifp.ptr_eq(ifp)).count();
         if times != 1 {
@@ -378,10 +366,14 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
     }
     let Some(softc) = lagg_of(ifp) else { return Ok(()) };
     let shown = ifp.lladdr.lock().clone();
+    let mut below = ifp.lowers.iter(section).filter(|link| link.master);
     let mut at = 0;
     while let Some(port) = softc.port(at) {
         if !lagg_of_port(&port).is_some_and(|of| of.ptr_eq(&softc)) {
             return Err("an aggregate has a port that does not know it");
+        }
+        if !below.next().and_then(|link| link.lower()).is_some_and(|lower| lower.ptr_eq(&port)) {
+            return Err("the ports of an aggregate are not what stands below it");
         }
         if port.is_dying() {
             return Err("an aggregate has a port that is gone");
@@ -392,5 +384,5 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
         }
         at += 1;
     }
-    Ok(())
+    if below.next().is_some() { Err("an aggregate stands on what is none of its ports") } else { Ok(()) }
 }

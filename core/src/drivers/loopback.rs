@@ -1,7 +1,7 @@
 //! `lo(4)`: every vnet has `lo0` from its first moment to its last.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneType, IF_MAXUNIT};
+use crate::clone::{CloneFlags, CloneType};
 use crate::ifnet::{IfFlags, IfOps, IfType, LOMTU};
 use crate::lifecycle::if_input;
 use crate::platform::Platform;
@@ -34,20 +34,18 @@ impl<P: Platform> Loopback<P> {
     };
 
     const CLONER: &'static CloneType<P> = &CloneType {
-        name: "lo",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
         minifs: Self::MINIFS,
-        matches: None,
-        create: |td, request| simple::create(td, request, &Self::KIND),
-        destroy: |td, _, ifp, flags| {
-            let permanent = ifp.dunit().is_some_and(|unit| unit < Self::MINIFS);
-            if permanent && !flags.contains(CloneFlags::FORCE) {
-                return Err(Errno::EINVAL);
-            }
-            simple::destroy(td, ifp);
-            Ok(())
-        },
+        ..CloneType::auto(
+            "lo",
+            |td, request| simple::create(td, request, &Self::KIND),
+            |td, cloner, ifp, flags| {
+                let permanent = ifp.dunit().is_some_and(|unit| unit < Self::MINIFS);
+                if permanent && !flags.contains(CloneFlags::FORCE) {
+                    return Err(Errno::EINVAL);
+                }
+                simple::destroy(td, cloner, ifp, flags)
+            },
+        )
     };
 }
 

@@ -1,15 +1,16 @@
 //! `macvlan`: uppers with link-level addresses of their own on one lower interface.
 
-use crate::clone::{CloneFlags, CloneType, IF_MAXUNIT, StackMode};
+use crate::clone::{CloneType, StackMode};
 use crate::platform::Platform;
 
-use super::stacked::{self, Family, Kind};
+use super::stacked::{self, Demux, Family, Kind};
 
 const MACVLAN: &Kind = &Kind {
     family: &Family {
         name: "macvlan",
         uninit: "macvlan_uninit",
         modes: &[StackMode::Vepa, StackMode::Private, StackMode::Bridge, StackMode::Passthru],
+        demux: Demux::Lladdr,
         port_mode: false,
         same_lladdr: false,
         mtu_grows: false,
@@ -21,15 +22,8 @@ const MACVLAN: &Kind = &Kind {
 struct Macvlan<P>(core::marker::PhantomData<P>);
 
 impl<P: Platform> Macvlan<P> {
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "macvlan",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create: |td, request| stacked::create(td, request, MACVLAN),
-        destroy: stacked::dellink,
-    };
+    const CLONER: &'static CloneType<P> =
+        &CloneType::auto("macvlan", |td, request| stacked::create(td, request, MACVLAN), stacked::dellink);
 }
 
 /// The cloner of the kind.

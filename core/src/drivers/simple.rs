@@ -2,9 +2,9 @@
 //! Ethernet interface begins with.
 
 use crate::Errno;
-use crate::clone::CloneRequest;
+use crate::clone::{CloneFlags, CloneRequest, Cloner};
 use crate::ifnet::{IfFlags, IfOps, IfType, IfnetOwner, Ifp};
-use crate::lifecycle::{alloc::set_names, ether_ifattach, if_alloc, if_attach, if_detach, if_free};
+use crate::lifecycle::{alloc::set_names, ether_ifattach, if_alloc_indexed, if_attach, if_detach, if_free};
 use crate::mem::{AnyShared, Shared};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -30,7 +30,7 @@ pub(super) fn create<P: Platform>(
     kind: &Kind<P>,
 ) -> Result<Ifp<P>, Errno> {
     let softc: Shared<Softc<P>, P> = Shared::try_new(td.domain(), Softc { owner: P::Mutex::new(None) })?;
-    let owner = if_alloc(td, kind.if_type)?;
+    let owner = if_alloc_indexed(td, kind.if_type, request.params.index)?;
     let ifp: Ifp<P> = owner.clone();
     let made = set_names(&ifp, request.name, request.cloner.name(), request.unit).and_then(|()| {
         ifp.init_flags(kind.flags);
@@ -60,7 +60,7 @@ pub(super) fn ether<P: Platform>(
     lladdr: [u8; 6],
     softc: AnyShared<P>,
 ) -> Result<IfnetOwner<P>, Errno> {
-    let owner = if_alloc(td, kind.if_type)?;
+    let owner = if_alloc_indexed(td, kind.if_type, request.params.index)?;
     let made = set_names(&owner, request.name, request.cloner.name(), request.unit).and_then(|()| {
         owner.init_flags(kind.flags);
         owner.set_ops(kind.ops);
@@ -85,7 +85,12 @@ pub(super) fn ether<P: Platform>(
 }
 
 /// Detaches and frees an interface that [`create`] made.
-pub(super) fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+pub(super) fn destroy<P: Platform>(
+    td: &Thread<'_, P>,
+    _: &Shared<Cloner<P>, P>,
+    ifp: &Ifp<P>,
+    _: CloneFlags,
+) -> Result<(), Errno> {
     let softc = ifp.softc();
     let owner =
         softc.as_ref().and_then(|softc| softc.downcast::<Softc<P>>()).and_then(|softc| softc.owner.lock().take());
@@ -94,4 +99,5 @@ pub(super) fn destroy<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
         ifp.set_softc(None);
         if_free(td, owner);
     }
+    Ok(())
 }

@@ -1,19 +1,16 @@
 //! Interfaces that stand on others: what VLANs, bridges and aggregates have in common.
 //!
-//! A packet passes a stack in one call, so that a stack may have no loop and no great height. Only a VLAN can stand on
-//! something that stands on something (a bridge takes no bridges, an aggregate takes neither VLANs nor aggregates), and
-//! so it is enough to look when a VLAN gets its parent and when a bridge gets a member.
+//! Each membership is an adjacency, which says who stands on whom and keeps both sides; a hook on the lower one, for its
+//! packets and for what happens to it; and what the driver of the upper one needs besides (tags, link-level addresses).
+//! They begin and end together, under the detach lock.
 
 use crate::Errno;
 use crate::event::{Event, PRI_ANY, eventhandler_register};
-use crate::ifnet::{IfFlags, Ifnet, Ifp};
+use crate::ifnet::{IfFlags, Ifp};
 use crate::platform::Platform;
 use crate::thread::Thread;
 
-use super::{bridge, lagg, vlan};
-
-/// How many interfaces can stand on each other, beside the lowest. FreeBSD has no limit; Linux has this one.
-const NEST_MAX: u32 = 8;
+use super::lagg;
 
 /// Module init: one handler tells whatever is stacked on an interface what happens to it.
 pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
@@ -38,49 +35,73 @@ pub(super) fn attached_here<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> bo
     !ifp.is_dying() && td.curvnet().ifnets.contains(ifp)
 }
 
-/// Whether `upper` can be put on `lower`. Under the detach lock.
-///
-/// # Errors
-/// `EINVAL` if that would close a loop, `EMLINK` if the stack would be too high.
-pub(super) fn can_stand_on<P: Platform>(td: &Thread<'_, P>, upper: &Ifp<P>, lower: &Ifp<P>) -> Result<(), Errno> {
-    let mut loops = lower.ptr_eq(upper);
-    let below = height(lower, below_of, &mut |ifp| loops |= ifp.ptr_eq(upper));
-    if loops {
-        return Err(Errno::EINVAL);
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::clone::{CloneParams, if_clone_create, if_clone_create_kind};
+    use crate::drivers::{bridge_addm, lagg_addport};
+    use crate::ifnet::hook::HookKind;
+    use crate::invariants::check;
+    use crate::lifecycle::adjacency::prepare;
+    use crate::platform::Mutex;
+    use crate::testing::{Host, kernel};
+    use crate::{IfnetRef, RxHandler, TaskMode, if_clone_destroy, if_upper_unlink, ifunit_ref};
+
+    fn make(td: &Thread<'_, Host>, name: &str) -> IfnetRef<Host> {
+        let name = if_clone_create(td, name).expect(name);
+        ifunit_ref(td, &name).expect("made")
     }
-    td.preempt();
-    let above = height(upper, above_of, &mut |_| {});
-    if below + above + 1 > NEST_MAX { Err(Errno::EMLINK) } else { Ok(()) }
-}
 
-/// The interface number `at` directly above or below another.
-type Neighbour<P> = fn(&Ifnet<P>, usize) -> Option<Ifp<P>>;
-
-/// How many interfaces are on each other in this direction; shows each. There are no loops, so this ends, and it goes no
-/// deeper than a stack may be high.
-fn height<P: Platform>(ifp: &Ifp<P>, next: Neighbour<P>, each: &mut dyn FnMut(&Ifp<P>)) -> u32 {
-    let mut highest = 0;
-    let mut at = 0;
-    while let Some(neighbour) = next(ifp, at) {
-        each(&neighbour);
-        highest = highest.max(1 + height(&neighbour, next, each));
-        at += 1;
+    /// What I16 says while one of the sides is missing.
+    fn found(td: &Thread<'_, Host>) -> &'static str {
+        check(td)
+            .inspect_err(|violation| assert_eq!(violation.invariant, "I16"))
+            .map_or_else(|broken| broken.what, |()| "")
     }
-    highest
-}
 
-fn below_of<P: Platform>(ifp: &Ifnet<P>, at: usize) -> Option<Ifp<P>> {
-    match vlan::lower(ifp) {
-        Some(parent) => (at == 0).then_some(parent),
-        None => bridge::member(ifp, at).or_else(|| lagg::port(ifp, at)),
-    }
-}
+    #[test]
+    fn a_membership_without_one_of_its_sides_is_found() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [a, other, bridge, lagg] = ["epair", "epair", "bridge", "lagg"].map(|name| make(&td, name));
+        bridge_addm(&td, &bridge, &a).expect("free");
+        lagg_addport(&td, &lagg, &other).expect("free");
+        let vlan = make(&td, "lagg0.10");
+        let params = CloneParams { lower: ifunit_ref(&td, "lagg0.10"), ..CloneParams::NONE };
+        if_clone_create_kind(&td, "ipvlan", Some("i"), &params).expect("free");
+        drop(params);
+        let upper = ifunit_ref(&td, "i").expect("made");
+        assert_eq!(found(&td), "");
 
-fn above_of<P: Platform>(ifp: &Ifnet<P>, at: usize) -> Option<Ifp<P>> {
-    let masters = [lagg::of_port(ifp), bridge::of_member(ifp)];
-    let count = masters.iter().flatten().count();
-    match masters.into_iter().flatten().nth(at) {
-        Some(master) => Some(master),
-        None => vlan::upper(ifp, at - count),
+        for (kind, member, what) in [
+            (HookKind::Bridge, &a, "a bridge has a member that does not know it"),
+            (HookKind::Lagg, &other, "an aggregate has a port that does not know it"),
+        ] {
+            let hook = member.hooks.get(kind);
+            member.hooks.set(kind, None);
+            assert_eq!(found(&td), what);
+            member.hooks.set(kind, hook);
+        }
+        for (lower, upper, master, what) in [
+            (&a, &bridge, true, "a member has another master than its bridge"),
+            (&other, &lagg, true, "the ports of an aggregate are not what stands below it"),
+            (&lagg, &vlan, false, "the parent of a VLAN is not what stands below it"),
+            (&vlan, &upper, false, "a port has an upper that does not stand on it"),
+        ] {
+            assert!(if_upper_unlink(&td, lower, upper));
+            assert_eq!(found(&td), what);
+            prepare(&td, lower, upper, master).expect("free again").commit(&td);
+            assert_eq!(found(&td), "");
+        }
+        let data = a.softc().expect("an epair has data");
+        *a.rx_handler.lock() = Some(RxHandler { kind: "second", data, input: |_, _, _, _| {} });
+        assert_eq!(found(&td), "an interface has two receivers");
+        a.rx_handler_unregister();
+
+        drop((a, other, bridge, lagg, vlan, upper));
+        for name in ["epair0a", "epair1a", "bridge0", "lagg0", "lagg0.10"] {
+            if_clone_destroy(&td, name).expect(name);
+        }
+        assert_eq!(kernel.interfaces(), 1);
     }
 }

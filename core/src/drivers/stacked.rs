@@ -17,28 +17,41 @@
 
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, Cloner, StackFlags, StackMode};
+use crate::epoch::Section;
 use crate::event::{Event, PRI_ANY, eventhandler_register};
 use crate::hazard::Hazard;
 use crate::ifnet::stack::{Admit, StackOps};
 use crate::ifnet::{IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, RxHandler, SockAddr, if_try_ref};
 use crate::lifecycle::alloc::set_names;
-use crate::lifecycle::unregister::{UnregisterList, call, unregister_many, unregister_queue};
+use crate::lifecycle::unregister::{UnregisterList, call, end_of_dellink, unregister_many, unregister_queue};
 use crate::lifecycle::{
-    adjacency, ether_ifattach, if_alloc, if_free, if_link_state_change, if_lladdr, if_setlladdr, if_upper_unlink,
+    adjacency, ether_ifattach, if_alloc_indexed, if_free, if_link_state_change, if_lladdr, if_setlladdr,
+    if_upper_unlink,
 };
-use crate::mem::{IdSpace, Link, Linked, Shared, TailQ};
+use crate::mem::{Borrowed, IdSpace, Link, Linked, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{LockClass, Sx};
 use crate::thread::Thread;
 use crate::vnet::VnetRef;
 
+mod by_inet;
+mod by_lladdr;
 mod packets;
 
 use packets::{receive, transmit};
 
 /// The highest id of an upper on its port.
 const ID_MAX: u32 = 0xFFFD;
+
+/// What of a frame decides which upper gets it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demux {
+    /// The network address that it is for.
+    Inet,
+    /// The link-level address that it is for.
+    Lladdr,
+}
 
 /// What kinds that share a port have in common.
 pub(super) struct Family {
@@ -48,6 +61,7 @@ pub(super) struct Family {
     pub(super) uninit: &'static str,
     /// The modes, the default one first.
     pub(super) modes: &'static [StackMode],
+    pub(super) demux: Demux,
     /// Mode and flags are the port's: the last create wins.
     pub(super) port_mode: bool,
     /// Uppers have the link-level address of the lower, and follow it.
@@ -178,7 +192,7 @@ fn create_on<P: Platform>(
         return Err(Errno::EINVAL);
     }
     let id = port.alloc_id()?;
-    let made = if_alloc(td, IfType::Ether).and_then(|owner| {
+    let made = if_alloc_indexed(td, IfType::Ether, request.params.index).and_then(|owner| {
         let ifp = Ifp::clone(&owner);
         let upper = attach(td, request, &owner, || Upper {
             ifp: ifp.clone(),
@@ -230,19 +244,16 @@ fn attach<P: Platform>(
     owner.set_softc(Some(upper.clone().erase()));
     if upper.kind.tap {
         let data = upper.clone().erase();
-        owner.rx_handler_register(RxHandler { kind: "tap", data, input: |_, _, _, packet| drop(packet) })?;
+        owner.rx_handler_register(td, RxHandler { kind: "tap", data, input: |_, _, _, packet| drop(packet) })?;
     }
     let lladdr = match if_lladdr(td, lower) {
         Some(SockAddr::Link(lladdr)) if family.same_lladdr => lladdr,
         _ => own_lladdr(owner),
     };
     let link = adjacency::prepare(td, lower, owner, false)?;
-    if let Err(errno) = ether_ifattach(td, owner, lladdr) {
-        link.end();
-        return Err(errno);
-    }
+    ether_ifattach(td, owner, lladdr)?;
     owner.set_mtu(request.params.mtu.unwrap_or_else(|| lower.mtu()));
-    adjacency::commit(td, lower, owner, &link);
+    link.commit(td);
     Ok(upper)
 }
 
@@ -258,13 +269,15 @@ fn port_get<P: Platform>(
     lower: &Ifp<P>,
     family: &'static Family,
 ) -> Result<Shared<Port<P>, P>, Errno> {
-    if lower.rx_handler().is_some() {
-        let port = port_of(lower).filter(|port| port.family.name == family.name).ok_or(Errno::EBUSY)?;
+    if let Some(port) = port_of(lower).filter(|port| port.family.name == family.name) {
         port.state.lock().count += 1;
         return Ok(port);
     }
-    if lower.if_type() != IfType::Ether || lower.flags().contains(IfFlags::LOOPBACK) {
+    if !matches!(lower.if_type(), IfType::Ether | IfType::L2Vlan) || lower.flags().contains(IfFlags::LOOPBACK) {
         return Err(Errno::EINVAL);
+    }
+    if lower.is_received(td) {
+        return Err(Errno::EBUSY);
     }
     let reference =
         if td.hazard(Hazard::UpperFreedBeforeLowerRef) { None } else { Some(if_try_ref(lower).ok_or(Errno::ENODEV)?) };
@@ -284,7 +297,7 @@ fn port_get<P: Platform>(
         state: P::Mutex::new(state),
     };
     let port = Shared::try_new(td.domain(), port)?;
-    lower.rx_handler_register(RxHandler { kind: family.name, data: port.clone().erase(), input: receive })?;
+    lower.rx_handler_register(td, RxHandler { kind: family.name, data: port.clone().erase(), input: receive })?;
     Ok(port)
 }
 
@@ -368,7 +381,7 @@ pub(super) fn dellink<P: Platform>(
     td: &Thread<'_, P>,
     _: &Shared<Cloner<P>, P>,
     ifp: &Ifp<P>,
-    _: CloneFlags,
+    flags: CloneFlags,
 ) -> Result<(), Errno> {
     let Some(upper) = upper_of(ifp) else { return Ok(()) };
     let vnet = ifp.if_vnet(td);
@@ -379,7 +392,7 @@ pub(super) fn dellink<P: Platform>(
             core_delete(td, &vnet, &upper, &list);
         }
     }
-    unregister_many(td, &list);
+    end_of_dellink(td, &list, flags);
     Ok(())
 }
 
@@ -491,4 +504,23 @@ fn ioctl<P: Platform>(_: &Thread<'_, P>, ifp: &Ifnet<P>, request: Ioctl) -> Resu
         Ioctl::SetMtu(mtu) if upper_of(ifp).is_some_and(|upper| mtu > upper.port.lower.mtu()) => Err(Errno::EINVAL),
         _ => Ok(()),
     }
+}
+
+/// What is wrong between an upper and its lower, or a lower and its uppers.
+pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Result<(), &'static str> {
+    if let Some(upper) = upper_of(ifp)
+        && upper.owner.lock().is_some()
+    {
+        let below = ifp.lowers.first(section).and_then(|link| link.lower());
+        if !below.is_some_and(|lower| lower.ptr_eq(&upper.port.lower)) {
+            return Err("an upper does not stand on the lower of its port");
+        }
+        if !port_of(&upper.port.lower).is_some_and(|port| port.ptr_eq(&upper.port)) {
+            return Err("the lower of an upper is not its port");
+        }
+    }
+    let Some(port) = port_of(ifp) else { return Ok(()) };
+    let stands = |upper: &Upper<P>| upper.ifp.lowers.first(section).and_then(|link| link.lower());
+    let known = |upper: Borrowed<'_, Upper<P>, P>| stands(&upper).is_some_and(|lower| lower.ptr_eq(ifp));
+    if port.uppers.iter(section).all(known) { Ok(()) } else { Err("a port has an upper that does not stand on it") }
 }

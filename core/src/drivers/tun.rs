@@ -24,12 +24,12 @@ use core::mem;
 
 use crate::Errno;
 use crate::bpf::{bpfattach, bpfdetach};
-use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, destroy_with_flags};
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, destroy_with_flags};
 use crate::hazard::Hazard;
 use crate::ifnet::{ETHERMTU, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, LinkState};
 use crate::lifecycle::{
-    alloc::set_names, ether_ifattach, ether_ifdetach, if_alloc, if_attach, if_detach, if_down, if_free, if_input,
-    if_link_state_change, if_purgeaddrs,
+    alloc::set_names, ether_ifattach, ether_ifdetach, if_alloc_indexed, if_attach, if_detach, if_down, if_free,
+    if_input, if_link_state_change, if_purgeaddrs,
 };
 use crate::mem::{Shared, TryVec};
 use crate::platform::{Channel, Mutex, Platform};
@@ -176,21 +176,12 @@ impl<P: Platform> Tuntap<P> {
         reassign: None,
     };
 
-    const TUN: &'static CloneType<P> = &CloneType {
-        name: "tun",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create: |td, request| create(td, request, Kind::Tun),
-        destroy,
-    };
+    const TUN: &'static CloneType<P> = &CloneType::auto("tun", |td, request| create(td, request, Kind::Tun), destroy);
 
-    const TAP: &'static CloneType<P> =
-        &CloneType { name: "tap", create: |td, request| create(td, request, Kind::Tap), ..*Self::TUN };
+    const TAP: &'static CloneType<P> = &CloneType::auto("tap", |td, request| create(td, request, Kind::Tap), destroy);
 
     const VMNET: &'static CloneType<P> =
-        &CloneType { name: "vmnet", create: |td, request| create(td, request, Kind::Vmnet), ..*Self::TUN };
+        &CloneType::auto("vmnet", |td, request| create(td, request, Kind::Vmnet), destroy);
 }
 
 /// The cloners of the kinds.
@@ -203,7 +194,7 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>, kind: 
     let state = State { interface: None, used: Use::Closed, transient: false, queue: TryVec::new(td.allocator()) };
     let softc = Softc { kind, owner: P::Mutex::new(None), state: P::Mutex::new(state) };
     let softc: Shared<Softc<P>, P> = Shared::try_new(td.domain(), softc)?;
-    let owner = if_alloc(td, kind.if_type())?;
+    let owner = if_alloc_indexed(td, kind.if_type(), request.params.index)?;
     let ifp: Ifp<P> = owner.clone();
     let attached = set_names(&ifp, request.name, request.cloner.name(), request.unit).and_then(|()| {
         ifp.init_flags(kind.flags());

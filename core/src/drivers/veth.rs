@@ -6,16 +6,14 @@
 //! otherwise in its own vnet's work.
 
 use crate::Errno;
-use crate::clone::{
-    CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, Peer, if_clone_addif, release_name, reserve_name,
-};
+use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, Peer, if_clone_addif, release_name, reserve_name};
 use crate::event::{Event, PRI_ANY, eventhandler_register};
 use crate::ifnet::group::Membership;
 use crate::ifnet::stack::StackOps;
-use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_try_ref};
+use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref};
 use crate::lifecycle::alloc::set_names;
-use crate::lifecycle::unregister::{UnregisterList, call, unregister_many, unregister_queue};
-use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc, if_free, if_input, if_link_state_change};
+use crate::lifecycle::unregister::{UnregisterList, call, end_of_dellink, unregister_queue};
+use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc_indexed, if_deliver, if_free, if_link_state_change};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -42,15 +40,7 @@ impl<P: Platform> Veth<P> {
 
     const STACK: &'static StackOps<P> = &StackOps { uninit: |_, ifp| ifp.set_softc(None), address: None };
 
-    const CLONER: &'static CloneType<P> = &CloneType {
-        name: "veth",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
-        matches: None,
-        create,
-        destroy: dellink,
-    };
+    const CLONER: &'static CloneType<P> = &CloneType::auto("veth", create, dellink);
 }
 
 /// The cloner of the kind.
@@ -70,8 +60,14 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
     let name = wanted.and_then(|peer: &Peer<P>| peer.name.as_ref());
     let (name, unit) = reserve_name(td, &there, &cloner, name)?;
     let made = Membership::alloc(td.domain()).map_err(Errno::from).and_then(|membership| {
-        let peer = Place { vnet: &there, cloner: &cloner, name: &name, unit };
-        let this = Place { vnet: &here, cloner: request.cloner, name: request.name, unit: request.unit };
+        let peer = Place { vnet: &there, cloner: &cloner, name: &name, unit, index: None };
+        let this = Place {
+            vnet: &here,
+            cloner: request.cloner,
+            name: request.name,
+            unit: request.unit,
+            index: request.params.index,
+        };
         let [peer, this] = attach_pair(td, [&peer, &this], request.params.mtu)?;
         if_clone_addif(td, &cloner, &peer, membership);
         Ok(this)
@@ -87,6 +83,7 @@ struct Place<'a, P: Platform> {
     cloner: &'a Shared<Cloner<P>, P>,
     name: &'a IfName,
     unit: Option<u32>,
+    index: Option<u32>,
 }
 
 /// Makes, ties and attaches both ends in this order, or neither.
@@ -133,7 +130,7 @@ fn end<P: Platform>(td: &Thread<'_, P>) -> Result<Shared<End<P>, P>, Errno> {
 }
 
 fn alloc_end<P: Platform>(td: &Thread<'_, P>, place: &Place<'_, P>) -> Result<IfnetOwner<P>, Errno> {
-    let owner = if_alloc(td, IfType::Ether)?;
+    let owner = if_alloc_indexed(td, IfType::Ether, place.index)?;
     if let Err(errno) = set_names(&owner, place.name, place.cloner.name(), place.unit) {
         if_free(td, owner);
         return Err(errno);
@@ -156,7 +153,7 @@ fn dellink<P: Platform>(
     td: &Thread<'_, P>,
     _: &Shared<Cloner<P>, P>,
     ifp: &Ifp<P>,
-    _: CloneFlags,
+    flags: CloneFlags,
 ) -> Result<(), Errno> {
     call(td, "veth_dellink", ifp);
     let Some(softc) = end_of(ifp) else { return Ok(()) };
@@ -176,7 +173,7 @@ fn dellink<P: Platform>(
             unregister_queue(td, &vnet, peer_owner, &list);
         }
     }
-    unregister_many(td, &list);
+    end_of_dellink(td, &list, flags);
     Ok(())
 }
 
@@ -193,8 +190,12 @@ fn end_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<End<P>, P>> {
 }
 
 /// The other end of a `veth`: `None` for another kind, and once one of the ends has been deleted.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn veth_peer<P: Platform>(ifp: &Ifnet<P>) -> Option<IfnetRef<P>> {
-    end_of(ifp).and_then(|softc| softc.peer.lock().clone())
+    match &*end_of(ifp)?.peer.lock() {
+        Some(peer) => Some(if_ref(peer)),
+        None => None,
+    }
 }
 
 /// `veth_open`, `veth_close`: the link is up while both ends are.
@@ -233,9 +234,7 @@ fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) 
         return Err(Errno::ENXIO);
     }
     let section = td.net_epoch_enter();
-    let _cur = td.curvnet_set(Some(peer.if_vnet(td)));
-    if_input(td, &peer, packet, &section);
-    Ok(())
+    if_deliver(td, &peer, packet, &section)
 }
 
 #[cfg(all(test, not(ifnet_loom)))]

@@ -1,15 +1,16 @@
 //! `vlan(4)`: an interface for the frames of one tag on another interface, its parent.
 //!
-//! A parent with VLANs has a *trunk*, which maps tags to VLANs and holds a counted reference on the parent. The VLAN has
-//! the trunk and its tag. Both sides change together, under the detach lock; the table of the trunk has a short lock too,
-//! for the packets and for the link state.
+//! A parent with VLANs has a *trunk*, which maps tags to VLANs. The VLAN has the trunk and its tag, and stands above the
+//! parent, which keeps both. All change together, under the detach lock; the table of the trunk has a short lock too, for
+//! the packets and for the link state.
 //!
 //! A parent that departs, because it is destroyed or moved, loses its VLANs; they survive without a parent, as they were
 //! when they were created. A VLAN that is moved keeps its parent, and packets cross from vnet to vnet through it. It can
 //! be configured only at home.
 
 use crate::Errno;
-use crate::clone::{CloneFlags, CloneParams, CloneRequest, CloneType, IF_MAXUNIT};
+use crate::clone::{CloneParams, CloneRequest, CloneType};
+use crate::epoch::Section;
 use crate::event::Event;
 use crate::ifnet::addr::ifa_free;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
@@ -19,14 +20,16 @@ use crate::ifnet::{
 };
 use crate::lifecycle::link::link_state_changed;
 use crate::lifecycle::purge::{lladdr_lend, lladdr_restore};
-use crate::lifecycle::{ether_ifdetach, if_free, if_input, if_link_state_change, if_transmit};
+use crate::lifecycle::{
+    adjacency, enter_vnet, ether_ifdetach, if_deliver, if_free, if_link_state_change, if_transmit, if_upper_unlink,
+};
 use crate::mem::{AnyShared, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 use crate::vnet::ifunit_ref;
 
 use super::simple;
-use super::stack::{self, attached_here};
+use super::stack::attached_here;
 
 /// Length of an 802.1Q header, in bytes.
 const ENCAPLEN: u32 = 4;
@@ -35,9 +38,8 @@ const TAGS: core::ops::RangeInclusive<u16> = 1..=4094;
 
 /// `struct ifvlantrunk`: the VLANs of one parent.
 struct Trunk<P: Platform> {
+    /// Kept by the adjacencies of the VLANs.
     parent: Ifp<P>,
-    /// The reference on the parent, while there are VLANs.
-    hold: P::Mutex<Option<IfnetRef<P>>>,
     /// In ascending order of tag.
     children: P::Mutex<TryVec<Child<P>, P::Allocator>>,
 }
@@ -71,16 +73,11 @@ impl<P: Platform> Consts<P> {
     const HOOK: &'static HookOps<P> = &HookOps { input, event };
 
     const CLONER: &'static CloneType<P> = &CloneType {
-        name: "vlan",
-        flags: CloneFlags::AUTOUNIT,
-        maxunit: IF_MAXUNIT,
-        minifs: 0,
         matches: Some(|name| by_name(name).is_some()),
-        create,
-        destroy: |td, _, ifp, _| {
+        ..CloneType::auto("vlan", create, |td, _, ifp, _| {
             destroy(td, ifp);
             Ok(())
-        },
+        })
     };
 }
 
@@ -170,6 +167,8 @@ fn admissible<P: Platform>(td: &Thread<'_, P>, parent: &Ifp<P>, tag: u16) -> Res
     }
     match trunk_of(parent) {
         Some(trunk) if find(&trunk.children.lock(), tag).is_ok() => Err(Errno::EEXIST),
+        // Linux' sort of VLANs.
+        None if parent.hooks.has(HookKind::Vlan) => Err(Errno::EBUSY),
         _ => Ok(()),
     }
 }
@@ -189,8 +188,9 @@ fn find<P: Platform>(children: &[Child<P>], tag: u16) -> Result<usize, usize> {
 ///
 /// # Errors
 /// `EPERM` if the VLAN is not at home; `EINVAL` if it is no VLAN, for the tags 0 and 4095 and above, and if the parent
-/// stands on the VLAN itself; `ENXIO` if either is not attached here; `EPROTONOSUPPORT` if the parent is no Ethernet;
-/// `EBUSY` if the VLAN has a parent; `EEXIST` if the parent has a VLAN of this tag; `EMLINK` if more than 8 interfaces
+/// is the VLAN itself or stands on it; `ENXIO` if either is not attached here; `EPROTONOSUPPORT` if the parent is no
+/// Ethernet; `EBUSY` if the VLAN has a parent, or the parent VLANs of the kind `vlan8021q`; `EEXIST` if the parent has a
+/// VLAN of this tag; `EMLINK` if more than 8 interfaces
 /// would stand on each other; `ENOMEM`. Then nothing has changed.
 pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<P>, tag: u16) -> Result<(), Errno> {
     td.assert_can_sleep("vlan_config");
@@ -205,24 +205,22 @@ pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<
         return Err(Errno::EBUSY);
     }
     admissible(td, parent, tag)?;
-    stack::can_stand_on(td, vlan, parent)?;
+    let stood = adjacency::prepare(td, parent, vlan, false).map_err(|errno| match errno {
+        Errno::EBUSY => Errno::EINVAL,
+        errno => errno,
+    })?;
     let trunk = match trunk_of(parent) {
         Some(trunk) => trunk,
         None => Shared::try_new(
             td.domain(),
-            Trunk {
-                parent: parent.clone(),
-                hold: P::Mutex::new(None),
-                children: P::Mutex::new(TryVec::new(td.allocator())),
-            },
+            Trunk { parent: parent.clone(), children: P::Mutex::new(TryVec::new(td.allocator())) },
         )?,
     };
     trunk.children.lock().try_reserve(1)?;
 
     // Nothing can fail from here on.
+    stood.commit(td);
     if !parent.hooks.has(HookKind::Vlan) {
-        let none = core::mem::replace(&mut *trunk.hold.lock(), if_try_ref(parent));
-        drop(none);
         parent.hooks.set(HookKind::Vlan, Some(Hook { softc: trunk.clone().erase(), ops: Consts::HOOK }));
     }
     let lent = parent.lladdr.lock().clone();
@@ -262,11 +260,11 @@ pub fn vlan_unconfig<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>) -> Result<(
 }
 
 /// `SIOCGETVLAN`: the parent of a VLAN, and its tag; `None` without a parent, or if it is no VLAN.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn vlan_parent<P: Platform>(vlan: &Ifp<P>) -> Option<(IfnetRef<P>, u16)> {
     let softc = vlan_of(vlan)?;
     let (trunk, tag) = softc.config.lock().as_ref().map(|config| (config.trunk.clone(), config.tag))?;
-    let parent = trunk.hold.lock().clone()?;
-    Some((parent, tag))
+    Some((if_try_ref(&trunk.parent)?, tag))
 }
 
 fn at_home<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>) -> Result<(), Errno> {
@@ -303,11 +301,9 @@ fn unconfig<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, softc: &Vlan<P>) {
         let _cur = td.curvnet_set(Some(parent.if_vnet(td)));
         td.kernel().events.invoke(td, &Event::VlanUnconfig(parent, tag));
     }
-    if last {
-        // Readers who still use the parent through the trunk are in sections, and the parent waits for them.
-        let hold = trunk.hold.lock().take();
-        drop(hold);
-    }
+    // Readers who still use the parent through the trunk are in sections, and the parent waits for them.
+    let stood = if_upper_unlink(td, parent, vlan);
+    debug_assert!(stood, "a VLAN with a parent stands on it");
 }
 
 /// `vlan_ifdetach`, `vlan_link_state` and `vlan_iflladdr`: what the parent's VLANs hear of it.
@@ -370,18 +366,21 @@ fn lladdr<P: Platform>(td: &Thread<'_, P>, parent: &Ifp<P>, trunk: &Trunk<P>) {
 /// `vlan_transmit`: tags the frame and hands it to the parent, in the parent's vnet.
 fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, mut packet: P::Buffer) -> Result<(), Errno> {
     let section = td.net_epoch_enter();
-    let config = vlan_of(ifp).and_then(|softc| {
-        let config = softc.config.lock();
-        config.as_ref().map(|config| (config.trunk.parent.clone(), config.tag))
-    });
-    let (parent, tag) = config.ok_or(Errno::ENETDOWN)?;
+    let softc = vlan_of(ifp).ok_or(Errno::ENETDOWN)?;
+    let config = || softc.config.lock().as_ref().map(|config| (config.trunk.parent.clone(), config.tag));
+    let (parent, tag) = config().ok_or(Errno::ENETDOWN)?;
     if !parent.flags().contains(IfFlags::UP) {
         return Err(Errno::ENETDOWN);
     }
     if !td.platform().vlan_encap(&mut packet, tag) {
         return Err(Errno::EOPNOTSUPP);
     }
-    let _cur = td.curvnet_set(Some(parent.if_vnet(td)));
+    let _cur = enter_vnet(td, &parent, &section).ok_or(Errno::ENETDOWN)?;
+    // A parent that moves loses its VLANs before it arrives: if this is still one of them, it has not moved, and will
+    // not in this section.
+    if !config().is_some_and(|(now, _)| now.ptr_eq(&parent)) {
+        return Err(Errno::ENETDOWN);
+    }
     if_transmit(td, &parent, packet, &section)
 }
 
@@ -401,8 +400,8 @@ fn input<P: Platform>(
     match vlan.filter(|vlan| vlan.raw_flags().contains(IfFlags::UP | IfFlags::RUNNING)) {
         Some(vlan) => {
             let section = td.net_epoch_enter();
-            let _cur = td.curvnet_set(Some(vlan.if_vnet(td)));
-            if_input(td, &vlan, packet, &section);
+            // A VLAN on its way into another vnet loses what comes in for it.
+            let _ = if_deliver(td, &vlan, packet, &section);
         }
         None => parent.count(IfCounter::Noproto, 1),
     }
@@ -419,22 +418,16 @@ fn ioctl<P: Platform>(_: &Thread<'_, P>, ifp: &Ifnet<P>, request: Ioctl) -> Resu
     if (IF_MINMTU..=longest).contains(&mtu) { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
-/// The interface below a VLAN.
-pub(super) fn lower<P: Platform>(ifp: &Ifnet<P>) -> Option<Ifp<P>> {
-    let softc = vlan_of(ifp)?;
-    softc.config.lock().as_ref().map(|config| config.trunk.parent.clone())
-}
-
-/// The VLAN number `at` on a parent.
-pub(super) fn upper<P: Platform>(parent: &Ifnet<P>, at: usize) -> Option<Ifp<P>> {
-    trunk_of(parent)?.children.lock().get(at).map(|child| child.ifp.clone())
-}
-
 /// What is wrong between an interface and its VLANs or its parent.
-pub(super) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
-    if let Some(softc) = vlan_of(ifp)
-        && let Some(config) = &*softc.config.lock()
-    {
+pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Result<(), &'static str> {
+    if let Some(softc) = vlan_of(ifp) {
+        let config = softc.config.lock();
+        let parent = config.as_ref().map(|config| config.trunk.parent.addr());
+        let below = ifp.lowers.first(section).and_then(|link| link.lower()).map(|lower| lower.addr());
+        if parent != below {
+            return Err("the parent of a VLAN is not what stands below it");
+        }
+        let Some(config) = &*config else { return Ok(()) };
         let listed = trunk_of(&config.trunk.parent).is_some_and(|trunk| {
             let children = trunk.children.lock();
             trunk.ptr_eq(&config.trunk) && find(&children, config.tag).is_ok_and(|at| children[at].ifp.ptr_eq(ifp))
@@ -447,8 +440,8 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>) -> Result<(), &'static str> {
         }
     }
     let Some(trunk) = trunk_of(ifp) else { return Ok(()) };
-    if !trunk.parent.ptr_eq(ifp) || trunk.hold.lock().is_none() || trunk.children.lock().is_empty() {
-        return Err("a trunk without VLANs, or without a hold on its parent");
+    if !trunk.parent.ptr_eq(ifp) || trunk.children.lock().is_empty() {
+        return Err("a trunk without VLANs, or of another parent");
     }
     let mut at = 0;
     while let Some((tag, vlan)) = { trunk.children.lock().get(at).map(|child| (child.tag, child.ifp.clone())) } {

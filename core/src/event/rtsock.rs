@@ -12,7 +12,7 @@ use crate::trace::Record;
 use super::{Event, PRI_FIRST, eventhandler_register};
 
 /// Longest line of the message buffer that [`log`] makes, in bytes.
-const LINE: usize = 128;
+const LINE: usize = 256;
 
 /// Registers the routing socket, first of all handlers.
 pub(crate) fn rtsock_init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
@@ -42,7 +42,7 @@ pub(crate) fn devctl<P: Platform>(td: &Thread<'_, P>, system: &str, subsystem: &
     }
 }
 
-/// `log(9)`: a line of the kernel's message buffer, cut at 128 bytes.
+/// `log(9)`: a line of the kernel's message buffer, cut at 256 bytes.
 pub(crate) fn log<P: Platform>(td: &Thread<'_, P>, message: fmt::Arguments<'_>) {
     let mut line: heapless::String<LINE> = heapless::String::new();
     // Cut, not lost: what fits has been written.

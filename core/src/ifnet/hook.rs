@@ -1,9 +1,9 @@
 //! What is stacked on an interface: `if_lagg`, `if_bridge` and `if_vlantrunk`.
 //!
 //! FreeBSD has a pointer for each in `struct ifnet`, and a global function pointer that its input path calls when the
-//! pointer is set. Here both are one [`Hook`], which the driver of the upper interface puts on the lower one. The hook is
-//! the lower side of a membership; the other side is in the driver's data, and whoever changes one changes both, under
-//! the detach lock. A lower interface that departs tells its hooks, and each of them lets go of it.
+//! pointer is set. Here both are one [`Hook`], which the driver of the upper interface puts on the lower one, with the
+//! adjacency that makes it the upper one, under the detach lock. A lower interface that departs tells its hooks, and each
+//! of them lets go of it. It has one master at most, so that the first two never are together.
 
 use super::{Ifnet, Ifp};
 use crate::event::Event;

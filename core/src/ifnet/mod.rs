@@ -28,6 +28,7 @@ pub(crate) mod afdata;
 mod counters;
 mod flags;
 pub(crate) mod group;
+pub(crate) mod holders;
 pub(crate) mod hook;
 pub(crate) mod life;
 pub(crate) mod name;
@@ -39,6 +40,7 @@ pub use addr::{IfAddr, IfaRef, SockAddr, parse_lladdr};
 pub use counters::IfCounter;
 pub use flags::{ETHERMTU, GIF_MTU, IF_MAXMTU, IF_MINMTU, IfCaps, IfFlags, IfType, LOMTU, LinkState};
 pub use group::Group;
+pub use holders::{HeldBy, if_holders};
 pub use name::{IFNAMSIZ, IfName, NameError};
 pub use ops::{IfOps, Ioctl};
 pub(crate) use reference::if_rele;
@@ -49,6 +51,7 @@ use addr::IfMultiaddr;
 use afdata::AfData;
 use counters::Counters;
 use group::{ByIfnet, Membership, Spares};
+use holders::Holders;
 use hook::Hooks;
 use life::Life;
 use stack::{Adjacency, ByLower, ByUpper, StackOps};
@@ -63,6 +66,9 @@ pub(crate) enum ByTaskq {}
 pub(crate) enum ByUnreg {}
 /// The list of interfaces that are unregistered and not yet freed.
 pub(crate) enum ByTodo {}
+/// The list of interfaces that were given to `if_free` and are kept by references.
+#[cfg(feature = "holders")]
+pub(crate) enum ByLingering {}
 
 /// A bare pointer to an interface: `struct ifnet *`. It keeps the memory, not the interface; see the [module](self).
 pub type Ifp<P> = Shared<Ifnet<P>, P>;
@@ -94,6 +100,7 @@ pub const IFDESCRSIZE: usize = 63;
 pub struct Ifnet<P: Platform> {
     pub(crate) domain: DomainRef<P>,
     pub(crate) life: Life,
+    pub(crate) holders: Holders,
     hazards: HazardSet,
     if_type: IfType,
     index: AtomicU32,
@@ -102,6 +109,10 @@ pub struct Ifnet<P: Platform> {
     pub(crate) idxgen: AtomicU16,
     flags: AtomicU32,
     pub(crate) names: P::Mutex<Names>,
+    /// Further names, in the order of adding; written under the detach lock. None while it is on no list and stays so.
+    pub(crate) altnames: P::Mutex<TryVec<IfName, P::Allocator>>,
+    /// `IFLA_GROUP`.
+    link_group: AtomicU32,
     pub(crate) vnet: Published<Vnet<P>, P>,
     pub(crate) home: Published<Vnet<P>, P>,
     pub(crate) ops: P::Mutex<&'static IfOps<P>>,
@@ -130,12 +141,16 @@ pub struct Ifnet<P: Platform> {
     pub(crate) uppers: TailQ<Adjacency<P>, P, ByLower>,
     /// What stands below it, written under the detach lock.
     pub(crate) lowers: TailQ<Adjacency<P>, P, ByUpper>,
+    /// The note of a walk through the stack, under the detach lock; 0 outside of one.
+    pub(crate) tower: AtomicU32,
     pub(crate) rx_handler: P::Mutex<Option<RxHandler<P>>>,
     pub(crate) stack_ops: P::Mutex<Option<&'static StackOps<P>>>,
     /// The thread that waits for the end of this unregistered interface; 0 if none does.
     pub(crate) awaited_by: AtomicU32,
     in_unreg: Link<Self, P>,
     in_todo: Link<Self, P>,
+    #[cfg(feature = "holders")]
+    in_lingering: Link<Self, P>,
 }
 
 /// `if_pcount` and `if_amcount`.
@@ -175,14 +190,23 @@ impl<P: Platform> Linked<P, ByTodo> for Ifnet<P> {
     }
 }
 
+#[cfg(feature = "holders")]
+impl<P: Platform> Linked<P, ByLingering> for Ifnet<P> {
+    fn link(&self) -> &Link<Self, P> {
+        &self.in_lingering
+    }
+}
+
 impl<P: Platform> Ifnet<P> {
     /// A fresh object of `if_alloc`: one reference, no index yet, in the vnet of the caller.
+    #[cfg_attr(feature = "holders", track_caller)]
     pub(crate) fn new(td: &Thread<'_, P>, if_type: IfType, spare: Shared<Membership<P>, P>) -> Self {
         let domain = td.domain();
         let vnet = Published::new(domain);
         vnet.swap(Some(td.curvnet()));
         Self {
             life: Life::new(),
+            holders: Holders::new(core::panic::Location::caller()),
             hazards: td.hazards(),
             if_type,
             index: AtomicU32::new(0),
@@ -195,6 +219,8 @@ impl<P: Platform> Ifnet<P> {
                 dunit: None,
                 description: heapless::String::new(),
             }),
+            altnames: P::Mutex::new(TryVec::new(td.allocator())),
+            link_group: AtomicU32::new(0),
             vnet,
             home: Published::new(domain),
             ops: P::Mutex::new(IfOps::DEFAULT),
@@ -220,11 +246,14 @@ impl<P: Platform> Ifnet<P> {
             in_taskq: Link::new(domain),
             uppers: TailQ::new(domain),
             lowers: TailQ::new(domain),
+            tower: AtomicU32::new(0),
             rx_handler: P::Mutex::new(None),
             stack_ops: P::Mutex::new(None),
             awaited_by: AtomicU32::new(0),
             in_unreg: Link::new(domain),
             in_todo: Link::new(domain),
+            #[cfg(feature = "holders")]
+            in_lingering: Link::new(domain),
             domain: domain.clone(),
         }
     }
@@ -410,6 +439,31 @@ impl<P: Platform> Ifnet<P> {
     /// `if_refcount`: references held, the index's included.
     pub fn refcount(&self) -> u32 {
         self.life.refs()
+    }
+
+    /// `IFLA_GROUP`: the number by which Linux deletes interfaces together. 0, which an interface has at first, is none.
+    pub fn link_group(&self) -> u32 {
+        self.link_group.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`link_group`](Self::link_group). It stays over moves and renames.
+    pub fn set_link_group(&self, group: u32) {
+        self.link_group.store(group, Ordering::Relaxed);
+    }
+
+    /// Whether this is its name, or one of its further ones.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        *self.name() == *name || self.altnames.lock().iter().any(|altname| **altname == *name)
+    }
+
+    /// How many names it has: each needs a place in every table in which the interface has one.
+    pub(crate) fn name_count(&self) -> usize {
+        1 + self.altnames.lock().len()
+    }
+
+    /// Whether it was made by a cloner, and not by a driver for its hardware.
+    pub fn is_cloned(&self) -> bool {
+        self.cloner.lock().is_some()
     }
 
     /// Whether somebody has queued it for unregistration.

@@ -2,33 +2,52 @@
 
 use core::fmt;
 use core::ops::Deref;
+use core::panic::Location;
 
+use super::holders::Held;
 use super::{Ifnet, Ifp};
 use crate::hazard::Hazard;
 use crate::platform::{Mutex, Platform};
 
 /// A counted reference to an interface: `if_ref` … `if_rele`. Dropping it is `if_rele`.
-pub struct IfnetRef<P: Platform>(Ifp<P>);
+///
+/// With the feature `holders` it is entered in the interface under the line that took it ([`if_holders`](super::if_holders)).
+pub struct IfnetRef<P: Platform> {
+    ifp: Ifp<P>,
+    held: Held,
+}
+
+impl<P: Platform> IfnetRef<P> {
+    /// A handle for a reference that has been counted.
+    #[cfg_attr(feature = "holders", track_caller)]
+    fn counted(ifp: &Ifp<P>) -> Self {
+        Self { ifp: ifp.clone(), held: ifp.holders.enter(Location::caller()) }
+    }
+}
 
 /// `if_ref`.
 ///
 /// # Panics
 /// `<if>: ifp <index> has 0 refs`, as the assertion of FreeBSD, if the interface was already freed.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn if_ref<P: Platform>(ifp: &Ifp<P>) -> IfnetRef<P> {
     if !ifp.life.acquire() {
         let platform = ifp.domain.platform();
         platform.panic(format_args!("if_ref: ifp {} has 0 refs", ifp.index()));
     }
-    IfnetRef(ifp.clone())
+    IfnetRef::counted(ifp)
 }
 
 /// `if_try_ref`: a reference, unless the last one is already gone.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn if_try_ref<P: Platform>(ifp: &Ifp<P>) -> Option<IfnetRef<P>> {
-    ifp.life.try_acquire().then(|| IfnetRef(ifp.clone()))
+    // No closure: it would be its line that is remembered.
+    if ifp.life.try_acquire() { Some(IfnetRef::counted(ifp)) } else { None }
 }
 
 /// `if_rele`: the last release frees the interface after a grace period.
-pub(crate) fn if_rele<P: Platform>(ifp: &Ifp<P>) {
+pub(crate) fn if_rele<P: Platform>(ifp: &Ifp<P>, held: Held) {
+    ifp.holders.strike(held);
     if !ifp.life.release(ifp.domain.platform()) {
         return;
     }
@@ -60,27 +79,28 @@ fn if_free_deferred<P: Platform>(ifp: &Ifnet<P>) {
 }
 
 impl<P: Platform> Clone for IfnetRef<P> {
+    #[cfg_attr(feature = "holders", track_caller)]
     fn clone(&self) -> Self {
-        if_ref(&self.0)
+        if_ref(&self.ifp)
     }
 }
 
 impl<P: Platform> Drop for IfnetRef<P> {
     fn drop(&mut self) {
-        if_rele(&self.0);
+        if_rele(&self.ifp, self.held);
     }
 }
 
 impl<P: Platform> Deref for IfnetRef<P> {
     type Target = Ifp<P>;
     fn deref(&self) -> &Ifp<P> {
-        &self.0
+        &self.ifp
     }
 }
 
 impl<P: Platform> fmt::Debug for IfnetRef<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IfnetRef({})", self.0.index())
+        write!(f, "IfnetRef({})", self.ifp.index())
     }
 }
 

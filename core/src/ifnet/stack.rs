@@ -49,6 +49,11 @@ impl<P: Platform> Adjacency<P> {
         self.ends.lock().as_ref().map(|ends| Ifp::clone(&ends.lower))
     }
 
+    /// Whether it is in force.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.in_lower.is_listed()
+    }
+
     /// Gives up both references, outside of the short lock.
     pub(crate) fn end(&self) {
         let ends = self.ends.lock().take();
@@ -109,17 +114,27 @@ pub(crate) struct StackOps<P: Platform> {
 }
 
 impl<P: Platform> Ifnet<P> {
+    /// Whether somebody takes what comes in through the interface: its master, or whoever has the slot of the
+    /// `rx_handler`. There can be one of them. Stable under the detach lock.
+    pub(crate) fn is_received(&self, td: &Thread<'_, P>) -> bool {
+        let section = td.net_epoch_enter();
+        self.rx_handler.lock().is_some() || self.uppers.first(&section).is_some_and(|link| link.master)
+    }
+
     /// `netdev_rx_handler_register`.
     ///
+    /// # Locks
+    /// Takes the detach lock.
+    ///
     /// # Errors
-    /// `EBUSY` if the slot is taken, by whatever kind.
-    pub fn rx_handler_register(&self, handler: RxHandler<P>) -> Result<(), Errno> {
+    /// `EBUSY` if the slot is taken, by whatever kind, or the interface is a member of a bridge or an aggregate.
+    pub fn rx_handler_register(&self, td: &Thread<'_, P>, handler: RxHandler<P>) -> Result<(), Errno> {
         self.touch();
-        let mut slot = self.rx_handler.lock();
-        if slot.is_some() {
+        let _detach = td.kernel().detach_sx.xlock(td);
+        if self.is_received(td) {
             return Err(Errno::EBUSY);
         }
-        *slot = Some(handler);
+        *self.rx_handler.lock() = Some(handler);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::group::Membership;
+use crate::ifnet::holders::Held;
 use crate::ifnet::{IfFlags, IfName, IfType, Ifnet, IfnetOwner, Ifp, if_rele};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
@@ -20,12 +21,29 @@ use crate::thread::Thread;
 /// `ENOMEM`.
 #[track_caller]
 pub fn if_alloc<P: Platform>(td: &Thread<'_, P>, if_type: IfType) -> Result<IfnetOwner<P>, Errno> {
+    if_alloc_indexed(td, if_type, None)
+}
+
+/// [`if_alloc`], of an interface with this index, if one is asked for. There is one table for all vnets, unlike Linux',
+/// and so an index that is in use in any vnet is in use.
+///
+/// # Locks
+/// As [`if_alloc`].
+///
+/// # Errors
+/// `EBUSY` if the index is in use, `EINVAL` if it is 0 or above [`IF_INDEX_MAX`](crate::vnet::IF_INDEX_MAX), `ENOMEM`.
+#[track_caller]
+pub fn if_alloc_indexed<P: Platform>(
+    td: &Thread<'_, P>,
+    if_type: IfType,
+    index: Option<u32>,
+) -> Result<IfnetOwner<P>, Errno> {
     td.assert_can_sleep("if_alloc");
     let spare = Membership::alloc(td.domain())?;
     let ifp = Shared::try_new(td.domain(), Ifnet::new(td, if_type, spare))?;
     let indexed = {
         let _wlock = td.kernel().ifnet_sx.xlock(td);
-        td.kernel().index.alloc(td, &ifp)
+        td.kernel().index.alloc(td, &ifp, index)
     };
     indexed.inspect_err(|_| abandon(&ifp))?;
     Ok(IfnetOwner(ifp))
@@ -34,7 +52,7 @@ pub fn if_alloc<P: Platform>(td: &Thread<'_, P>, if_type: IfType) -> Result<Ifne
 /// Frees an interface that nobody has seen.
 fn abandon<P: Platform>(ifp: &Ifp<P>) {
     ifp.set_flags(IfFlags::DYING);
-    if_rele(ifp);
+    if_rele(ifp, Held::OWNER);
 }
 
 /// `if_initname`: names the interface `<dname><dunit>`, or `<dname>` without a unit. Before attach.
@@ -82,7 +100,7 @@ pub fn if_free<P: Platform>(td: &Thread<'_, P>, owner: IfnetOwner<P>) {
     // The index first: whoever finds the interface by its index must be able to take a reference (rS220317).
     let drops_first = td.hazard(Hazard::FreeDropsRefFirst);
     if drops_first {
-        if_rele(&ifp);
+        if_rele(&ifp, Held::OWNER);
         td.preempt();
     }
     {
@@ -90,6 +108,26 @@ pub fn if_free<P: Platform>(td: &Thread<'_, P>, owner: IfnetOwner<P>) {
         td.kernel().index.free(td, &ifp);
     }
     if !drops_first {
-        if_rele(&ifp);
+        if_rele(&ifp, Held::OWNER);
     }
+    note_lingering(td, &ifp);
+}
+
+/// Notes an interface that is kept by references, so that their holders can be named; forgets those that are freed.
+pub(crate) fn note_lingering<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+    let _ = (td, ifp);
+    #[cfg(feature = "holders")]
+    {
+        forget_freed(td);
+        if ifp.refcount() > 0 {
+            td.kernel().lingering.note(ifp);
+        }
+    }
+}
+
+/// Looks which of the noted ones are freed by now.
+pub(crate) fn forget_freed<P: Platform>(td: &Thread<'_, P>) {
+    let _ = td;
+    #[cfg(feature = "holders")]
+    while td.kernel().lingering.take_freed(td).is_some() {}
 }

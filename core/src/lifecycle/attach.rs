@@ -75,8 +75,8 @@ pub(super) fn attach_with<P: Platform>(
         Ok(())
     } else {
         if_delgroups(td, &vnet, ifp);
-        vnet.names.lock().release();
-        release_places_away(td, &vnet, &home);
+        vnet.names.lock().release(1);
+        release_places_away(td, &vnet, &home, 1);
         undo.run(ifp);
         Err(Errno::EBUSY)
     }
@@ -131,7 +131,8 @@ fn link_unless_shutdown<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vnet: &Vn
         return false;
     }
     let reserved = vnet.names.lock().is_reserved_by(&ifp.name(), td.id());
-    if_link_ifnet(td, ifp, if reserved { NameRule::Unique } else { NameRule::Unchecked });
+    let lost = if_link_ifnet(td, ifp, if reserved { NameRule::Unique } else { NameRule::Unchecked });
+    debug_assert!(lost == 0, "an interface that was on no list has one name");
     true
 }
 
@@ -140,7 +141,11 @@ pub(super) fn attach_moved<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vnet: 
     attach_in(td, ifp, vnet);
     if_clone_restoregroup(td, ifp);
     td.preempt();
-    if_link_ifnet(td, ifp, rule);
+    let lost = if_link_ifnet(td, ifp, rule);
+    if lost > 0 {
+        let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
+        release_places_away(td, vnet, &home, lost);
+    }
     announce(td, ifp);
 }
 
@@ -154,34 +159,46 @@ fn announce<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 /// Holds the places that an interface needs in the tables of names: one where it is going to be linked, one in its home
 /// while it is elsewhere, and one in the default vnet in case its home dies first.
 fn hold_places<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, home: &VnetRef<P>) -> Result<(), NoMem> {
-    vnet.names.lock().hold()?;
-    let result = hold_places_away(td, vnet, home);
-    result.inspect_err(|_| vnet.names.lock().release())
+    vnet.names.lock().hold(1)?;
+    let result = hold_place_away(td, vnet, home);
+    result.inspect_err(|_| vnet.names.lock().release(1))
 }
 
-fn hold_places_away<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, home: &VnetRef<P>) -> Result<(), NoMem> {
+/// Holds what one name of an interface in `vnet` needs elsewhere.
+pub(super) fn hold_place_away<P: Platform>(
+    td: &Thread<'_, P>,
+    vnet: &VnetRef<P>,
+    home: &VnetRef<P>,
+) -> Result<(), NoMem> {
     let away = !home.ptr_eq(vnet);
     if away {
-        home.names.lock().hold()?;
+        home.names.lock().hold(1)?;
     }
     let vnet0 = td.kernel().vnet0();
     if !home.ptr_eq(&vnet0) {
-        let held = vnet0.names.lock().hold();
+        let held = vnet0.names.lock().hold(1);
         if held.is_err() && away {
-            home.names.lock().release();
+            home.names.lock().release(1);
         }
         held?;
     }
     Ok(())
 }
 
-/// Gives back what an interface that was linked in `vnet` holds elsewhere.
-pub(super) fn release_places_away<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, home: &VnetRef<P>) {
+/// Gives back what `count` names of an interface that is, or was, linked in `vnet` hold elsewhere.
+pub(super) fn release_places_away<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, home: &VnetRef<P>, count: usize) {
     if !home.ptr_eq(vnet) {
-        home.names.lock().release();
+        home.names.lock().release(count);
     }
     let vnet0 = td.kernel().vnet0();
     if !home.ptr_eq(&vnet0) {
-        vnet0.names.lock().release();
+        vnet0.names.lock().release(count);
     }
+}
+
+/// The end of an interface's names, after it has left the list of `vnet` for good. Needs no memory.
+pub(super) fn release_names<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
+    let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
+    release_places_away(td, vnet, &home, ifp.name_count());
+    ifp.altnames.lock().clear();
 }

@@ -9,7 +9,7 @@ use crate::thread::Thread;
 use crate::vnet::group_verbs::if_delgroups;
 use crate::vnet::list::{Grace, if_unlink_ifnet};
 
-use super::attach::release_places_away;
+use super::attach::release_names;
 use super::flags::go_down;
 use super::purge::{if_purgeaddrs, if_purgemaddrs};
 
@@ -47,8 +47,7 @@ pub fn if_detach<P: Platform>(td: &Thread<'_, P>, owner: &IfnetOwner<P>) {
     };
     let _detach = early.unwrap_or_else(|| td.kernel().detach_sx.xlock(td));
     if_detach_internal(td, ifp, false, grace);
-    let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
-    release_places_away(td, &vnet, &home);
+    release_names(td, &vnet, ifp);
 }
 
 /// Hazards of the time before D56374, when a failed unlink was no error.

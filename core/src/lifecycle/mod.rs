@@ -18,6 +18,7 @@
 
 pub(crate) mod adjacency;
 pub(crate) mod alloc;
+mod altname;
 mod attach;
 mod detach;
 mod ether;
@@ -28,10 +29,12 @@ pub(crate) mod purge;
 mod rename;
 mod transmit;
 pub(crate) mod unregister;
+pub(crate) mod until_freed;
 pub(crate) mod vmove;
 
-pub use adjacency::{MAX_NEST_DEV, for_each_lower, for_each_upper, if_upper_link, if_upper_unlink};
-pub use alloc::{if_alloc, if_free, if_initname};
+pub use adjacency::{MAX_NEST_DEV, for_each_lower, for_each_upper, if_master, if_upper_link, if_upper_unlink};
+pub use alloc::{if_alloc, if_alloc_indexed, if_free, if_initname};
+pub use altname::{if_addaltname, if_altnames, if_delaltname};
 pub use attach::if_attach;
 pub use detach::if_detach;
 pub use ether::{ether_ifattach, ether_ifdetach};
@@ -41,6 +44,9 @@ pub use multi::{if_addmulti, if_delmulti};
 pub(crate) use purge::if_purgeaddrs;
 pub use purge::{if_addaddr, if_deladdr, if_lladdr, if_setlladdr};
 pub use rename::{if_rename, if_setdescription};
+pub(crate) use transmit::{enter_vnet, if_deliver, if_forward};
 pub use transmit::{if_input, if_transmit, ip6_input};
-pub use unregister::{UnregisterList, VnetGuard, if_unregister, unregister_many, unregister_queue, vnet_lock};
-pub use vmove::{if_vmove_loan, if_vmove_reclaim, if_vmove_to};
+pub use unregister::{
+    UnregisterList, VnetGuard, if_unregister, if_unregister_group, unregister_many, unregister_queue, vnet_lock,
+};
+pub use vmove::{if_vmove_loan, if_vmove_loan_as, if_vmove_reclaim, if_vmove_to};

@@ -4,7 +4,7 @@ use crate::Errno;
 use crate::event::Event;
 use crate::hazard::Hazard;
 use crate::ifnet::addr::ifa_free;
-use crate::ifnet::{IfAddr, IfaRef, Ifp, SockAddr};
+use crate::ifnet::{IfAddr, IfaRef, Ifnet, Ifp, SockAddr};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -68,7 +68,7 @@ pub fn if_deladdr<P: Platform>(ifp: &Ifp<P>, addr: SockAddr) -> Result<(), Errno
 
 /// The link-level address, as a dump of the interface reads it, with a reference that keeps it: `None` once the
 /// interface is detached.
-pub fn if_lladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<SockAddr> {
+pub fn if_lladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>) -> Option<SockAddr> {
     if td.hazard(Hazard::LladdrAfterDetach) {
         let ifa: Shared<IfAddr<P>, P> = ifp.lladdr.lock().clone()?;
         td.preempt();

@@ -5,7 +5,7 @@ use crate::bpf::bpf_mtap;
 use crate::epoch::Section;
 use crate::ifnet::{IfCounter, Ifnet};
 use crate::platform::Platform;
-use crate::thread::Thread;
+use crate::thread::{CurvnetGuard, Thread};
 use crate::vnet::ifnet_byindex;
 
 /// `if_transmit`: taps the packet and gives it to the driver, who owns it whatever happens.
@@ -45,6 +45,52 @@ pub fn if_input<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buff
         Some(handler) => (handler.input)(td, ifp, &handler.data, packet),
         None => (ifp.ops().input)(td, ifp, packet),
     }
+}
+
+/// Enters the vnet of an interface that a driver has found through another one, for as long as the guard lives; `None`
+/// if the interface is on no vnet's list, because it is gone or on its way into another vnet.
+///
+/// # Invariants
+/// A detach and a move take an interface off its list first and then wait for the sections that are open. So what is
+/// seen on a list inside a section stays in that vnet until the end of the section, and a packet that is passed to it
+/// meanwhile does not turn up in another vnet.
+pub(crate) fn enter_vnet<'t, 'k, P: Platform>(
+    td: &'t Thread<'k, P>,
+    ifp: &Ifnet<P>,
+    _section: &Section<'_, P>,
+) -> Option<CurvnetGuard<'t, 'k, P>> {
+    let vnet = ifp.if_vnet(td);
+    td.preempt();
+    vnet.ifnets.contains(ifp).then(|| td.curvnet_set(Some(vnet)))
+}
+
+/// [`if_input`] of an interface that may be in another vnet, in that vnet.
+///
+/// # Errors
+/// `ENXIO` if it is on no list; the packet is dropped.
+pub(crate) fn if_deliver<P: Platform>(
+    td: &Thread<'_, P>,
+    ifp: &Ifnet<P>,
+    packet: P::Buffer,
+    section: &Section<'_, P>,
+) -> Result<(), Errno> {
+    let _cur = enter_vnet(td, ifp, section).ok_or(Errno::ENXIO)?;
+    if_input(td, ifp, packet, section);
+    Ok(())
+}
+
+/// [`if_transmit`] of an interface that may be in another vnet, in that vnet.
+///
+/// # Errors
+/// `ENXIO` if it is on no list; the packet is dropped. Otherwise as [`if_transmit`].
+pub(crate) fn if_forward<P: Platform>(
+    td: &Thread<'_, P>,
+    ifp: &Ifnet<P>,
+    packet: P::Buffer,
+    section: &Section<'_, P>,
+) -> Result<(), Errno> {
+    let _cur = enter_vnet(td, ifp, section).ok_or(Errno::ENXIO)?;
+    if_transmit(td, ifp, packet, section)
 }
 
 /// The part of `ip6_input` that matters here: a packet was queued with the index of its receiving interface, which is

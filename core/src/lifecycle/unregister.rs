@@ -37,7 +37,7 @@
 
 use crate::Errno;
 use crate::bpf::bpfdetach;
-use crate::clone::{destroy_with_flags, forget_cloned};
+use crate::clone::{CloneFlags, destroy_with_flags, forget_cloned};
 use crate::event::{log, view};
 use crate::hazard::Hazard;
 use crate::ifnet::{ByTodo, ByUnreg, Ifnet, IfnetOwner, Ifp};
@@ -47,13 +47,15 @@ use crate::sync::XGuard;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::thread::Thread;
 use crate::trace::Record;
+use crate::vnet::destroy::{first, next};
 use crate::vnet::group_verbs::if_delgroups;
 use crate::vnet::list::if_unlink_ifnet;
 use crate::vnet::{VnetRef, ifunit_ref};
 
 use super::alloc::if_free;
-use super::attach::release_places_away;
+use super::attach::release_names;
 use super::detach::take_down;
+use super::until_freed::UntilFreed;
 
 /// How often a waiter gives way to a worker before it does the work itself.
 const PATIENCE: u32 = 4;
@@ -65,14 +67,13 @@ const FIRST_REPORT: u32 = 4;
 pub(crate) struct Unregistering<P: Platform> {
     /// How many are on the queues of all vnets.
     queued: AtomicUsize,
-    /// Those that are unregistered and not yet seen freed: `net_todo_list`. Written under `todo_lock`.
-    todo: TailQ<Ifnet<P>, P, ByTodo>,
-    todo_lock: P::Mutex<()>,
+    /// Those that are unregistered and not yet seen freed: `net_todo_list`.
+    todo: UntilFreed<P, ByTodo>,
 }
 
 impl<P: Platform> Unregistering<P> {
     pub(crate) fn new(domain: &crate::epoch::DomainRef<P>) -> Self {
-        Self { queued: AtomicUsize::new(0), todo: TailQ::new(domain), todo_lock: P::Mutex::new(()) }
+        Self { queued: AtomicUsize::new(0), todo: UntilFreed::new(domain) }
     }
 
     fn is_queued(&self) -> bool {
@@ -106,6 +107,8 @@ impl<P: Platform> UnregisterList<P> {
 pub struct VnetGuard<'v, 't, 'k, P: Platform> {
     td: &'t Thread<'k, P>,
     vnet: &'v VnetRef<P>,
+    /// What the thread worked in before.
+    outer: Option<u32>,
     // Dropped in this order: the outer lock last.
     _vnet_sx: XGuard<'v, 't, P>,
     _detach: XGuard<'k, 't, P>,
@@ -114,16 +117,21 @@ pub struct VnetGuard<'v, 't, 'k, P: Platform> {
 impl<P: Platform> Drop for VnetGuard<'_, '_, '_, P> {
     fn drop(&mut self) {
         flush(self.td, self.vnet);
+        self.td.set_dead_work(self.outer);
     }
 }
 
 /// Holds the lock of a vnet: `rtnl_net_lock`. What is queued there is unregistered before the lock is released.
 ///
 /// # Locks
-/// Takes the detach lock, then the vnet's. No other vnet's may be held.
+/// Takes the detach lock, then the vnet's. No other vnet's may be held. The vnet may have been destroyed meanwhile: look
+/// ([`is_destroyed`](crate::Vnet::is_destroyed)) before anything is changed.
 pub fn vnet_lock<'v, 't, 'k, P: Platform>(td: &'t Thread<'k, P>, vnet: &'v VnetRef<P>) -> VnetGuard<'v, 't, 'k, P> {
     let detach = td.kernel().detach_sx.xlock(td);
-    VnetGuard { td, vnet, _vnet_sx: vnet.sx.xlock(td), _detach: detach }
+    let sx = vnet.sx.xlock(td);
+    // Under the detach lock, which its destruction needs: it stays as it is.
+    let outer = td.set_dead_work(vnet.is_destroyed().then_some(vnet.id()));
+    VnetGuard { td, vnet, outer, _vnet_sx: sx, _detach: detach }
 }
 
 /// `unregister_netdevice_queue_net`: gives an interface up for unregistration. In the vnet in which the caller works it
@@ -143,6 +151,7 @@ pub fn unregister_queue<P: Platform>(
     let _detach = td.kernel().detach_sx.xlock(td);
     let IfnetOwner(ifp) = owner;
     let vnet = ifp.if_vnet(td);
+    vnet.changes(td, "unregister_queue");
     let mine = vnet.ptr_eq(caller_vnet);
     let queue = if mine { &list.0 } else { &vnet.unreg };
     if !queue.insert_tail(&ifp) {
@@ -160,11 +169,24 @@ fn announce<P: Platform>(td: &Thread<'_, P>, count: usize) {
     td.domain().wake_sleepers();
 }
 
+/// The end of a driver's `dellink`: unregisters what it has given up; or, with [`CloneFlags::QUEUE`], leaves that to the
+/// queues of the vnets, in this order. Under the detach lock.
+pub(crate) fn end_of_dellink<P: Platform>(td: &Thread<'_, P>, list: &UnregisterList<P>, flags: CloneFlags) {
+    if !flags.contains(CloneFlags::QUEUE) {
+        return unregister_many(td, list);
+    }
+    while let Some(ifp) = pop(td, &list.0) {
+        push(td, &ifp.if_vnet(td).unreg, &ifp);
+        announce(td, 1);
+    }
+}
+
 /// An interface that is queued has arrived in another vnet: its place in the queue comes with it. Under the detach lock.
 pub(crate) fn rehome<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, old: &VnetRef<P>, new: &VnetRef<P>) {
     if td.hazard(Hazard::QueuedThenMoved) || !old.unreg.remove(ifp) {
         return;
     }
+    new.changes(td, "rehome");
     let queued = new.unreg.insert_tail(ifp);
     debug_assert!(queued, "it has just left the other queue");
     announce(td, 0);
@@ -233,8 +255,7 @@ fn unregister_in<P: Platform>(td: &Thread<'_, P>, vnet: Option<&VnetRef<P>>, lis
         if let Some(ops) = stack_ops {
             (ops.uninit)(td, &ifp);
         }
-        let home = ifp.if_home_vnet(td).unwrap_or_else(|| vnet.clone());
-        release_places_away(td, &vnet, &home);
+        release_names(td, &vnet, &ifp);
         push(td, &departed.0, &ifp);
     }
     while let Some(ifp) = pop(td, &departed.0) {
@@ -260,30 +281,17 @@ fn push<P: Platform>(td: &Thread<'_, P>, queue: &TailQ<Ifnet<P>, P, ByUnreg>, if
 /// `net_set_todo`.
 fn note_todo<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     run_todo(td);
-    let Unregistering { todo, todo_lock, .. } = &td.kernel().unregistering;
     let by = if td.awaits_unregistered() { td.id().0.get() } else { 0 };
     ifp.awaited_by.store(by, Ordering::Relaxed);
-    let _todo = todo_lock.lock();
-    let noted = todo.insert_tail(ifp);
+    let noted = td.kernel().unregistering.todo.note(ifp);
     debug_assert!(noted, "an interface is unregistered once");
 }
 
 /// `netdev_run_todo` without its wait: takes note of those that are freed by now, in whatever order.
 pub(crate) fn run_todo<P: Platform>(td: &Thread<'_, P>) {
-    while let Some(ifp) = take_freed(td) {
+    while let Some(ifp) = td.kernel().unregistering.todo.take_freed(td) {
         call(td, "free_netdev", &ifp);
     }
-}
-
-fn take_freed<P: Platform>(td: &Thread<'_, P>) -> Option<Ifp<P>> {
-    let Unregistering { todo, todo_lock, .. } = &td.kernel().unregistering;
-    if todo.is_empty() {
-        return None;
-    }
-    let section = td.net_epoch_enter();
-    let _todo = todo_lock.lock();
-    let freed = todo.iter(&section).find(|ifp| ifp.get().life.is_freed())?.try_share()?;
-    todo.remove(&freed).then_some(freed)
 }
 
 /// Records that a driver's function was called for an interface, as the trace of seed 2 shows it.
@@ -322,16 +330,10 @@ fn wait_for_all<P: Platform>(td: &Thread<'_, P>) {
     loop {
         td.net_epoch_drain_callbacks();
         run_todo(td);
-        let Some(ifp) = find_todo(td, |_| true) else { return };
+        let Some(ifp) = td.kernel().unregistering.todo.find(td, |_| true) else { return };
         let ready = &mut || ifp.life.is_deferred();
         td.sleep("unregister", td.domain().channel(), ready);
     }
-}
-
-fn find_todo<P: Platform>(td: &Thread<'_, P>, wanted: impl Fn(&Ifnet<P>) -> bool) -> Option<Ifp<P>> {
-    let section = td.net_epoch_enter();
-    let todo = &td.kernel().unregistering.todo;
-    todo.iter(&section).find(|ifp| wanted(ifp.get())).and_then(|ifp| ifp.try_share())
 }
 
 /// `ip link del`: destroys a cloned interface of the current vnet by its name, and returns when it, and whatever else
@@ -345,8 +347,13 @@ fn find_todo<P: Platform>(td: &Thread<'_, P>, wanted: impl Fn(&Ifnet<P>) -> bool
 /// be destroyed (`lo0`); or the driver's. An interface that is queued already counts as deleted: success.
 pub fn if_unregister<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_unregister");
+    and_wait(td, || delete(td, name))
+}
+
+/// Does a deletion, and waits until what it has unregistered is freed.
+fn and_wait<P: Platform>(td: &Thread<'_, P>, delete: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
     let collecting = td.await_unregistered();
-    let result = delete(td, name);
+    let result = delete();
     drop(collecting);
     wait_until_freed(td);
     result
@@ -358,30 +365,82 @@ fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     let early = td.hazard(Hazard::VnetReadThenLock).then(|| ifp.if_vnet(td));
     td.preempt();
     let _detach = td.kernel().detach_sx.xlock(td);
-    let vnet = early.clone().unwrap_or_else(|| ifp.if_vnet(td));
-    if early.is_some() && !vnet.ifnets.contains(&ifp) && vnet.is_destroyed() {
-        td.platform().panic(format_args!("if_unregister: {name} is looked for in v{}, which is destroyed", vnet.id()));
-    }
+    let vnet = early.unwrap_or_else(|| ifp.if_vnet(td));
     let _work = vnet_lock(td, &vnet);
     // The name was looked up before the lock, and is the caller's only in its own vnet.
-    if ifp.is_dying() || !vnet.ptr_eq(&td.curvnet()) || *ifp.name() != *name {
+    if ifp.is_dying() || !vnet.ptr_eq(&td.curvnet()) || !ifp.has_name(name) {
         return Err(Errno::ENODEV);
     }
     let cloner = Option::clone(&*ifp.cloner.lock()).ok_or(Errno::EOPNOTSUPP)?;
-    destroy_with_flags(td, &cloner, &ifp, crate::clone::CloneFlags::empty()).map_err(|errno| match errno {
+    destroy_with_flags(td, &cloner, &ifp, CloneFlags::empty()).map_err(|errno| match errno {
         Errno::ENXIO => Errno::ENODEV,
         Errno::EINVAL => Errno::EOPNOTSUPP,
         errno => errno,
     })
 }
 
+/// `ip link del group`: destroys every interface of the current vnet whose [`link_group`](Ifnet::link_group) this is, in
+/// the order of the list, and returns as [`if_unregister`] does. Those of kinds that unregister in batches go together:
+/// all are given up before the first departs.
+///
+/// # Locks
+/// As [`if_unregister`].
+///
+/// # Errors
+/// `EPERM` for group 0, in which every interface is that nobody has put elsewhere; `ENODEV` if the group has no member;
+/// `EOPNOTSUPP` if one of them was not cloned, or may not be destroyed, and then all are as before. What a driver says is
+/// final, and those before it are gone.
+pub fn if_unregister_group<P: Platform>(td: &Thread<'_, P>, group: u32) -> Result<(), Errno> {
+    td.assert_can_sleep("if_unregister_group");
+    if group == 0 {
+        return Err(Errno::EPERM);
+    }
+    and_wait(td, || delete_group(td, group))
+}
+
+fn delete_group<P: Platform>(td: &Thread<'_, P>, group: u32) -> Result<(), Errno> {
+    let vnet = td.curvnet();
+    // Its release unregisters what the drivers have queued.
+    let _work = vnet_lock(td, &vnet);
+    let mut found = Err(Errno::ENODEV);
+    {
+        let section = td.net_epoch_enter();
+        for ifp in vnet.ifnets.iter(&section).filter(|ifp| ifp.link_group() == group) {
+            if !is_deletable(ifp.get()) {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            found = Ok(());
+        }
+    }
+    found?;
+    let mut cursor = first(td, &vnet);
+    while let Some(ifp) = cursor {
+        let cloner = ifp.cloner.lock().clone();
+        if let Some(cloner) = cloner.filter(|_| ifp.link_group() == group && !ifp.is_queued()) {
+            destroy_with_flags(td, &cloner, &ifp, CloneFlags::QUEUE)?;
+        }
+        // What is queued stays on the list; what went at once may have taken its neighbour along.
+        cursor = if vnet.ifnets.contains(&ifp) { next(td, &vnet, &ifp) } else { first(td, &vnet) };
+    }
+    Ok(())
+}
+
+/// Whether a user may destroy it: it was cloned, and is not one of those that its vnet has from the start.
+fn is_deletable<P: Platform>(ifp: &Ifnet<P>) -> bool {
+    let cloner = ifp.cloner.lock().clone();
+    cloner.is_some_and(|cloner| !cloner.is_permanent(ifp.dunit()))
+}
+
 /// `netdev_wait_allrefs_any`: waits until everything that this call has unregistered is freed, and helps.
 fn wait_until_freed<P: Platform>(td: &Thread<'_, P>) {
     let me = td.id().0.get();
-    let (mut patience, mut rounds, mut report_at) = (PATIENCE, 0, FIRST_REPORT);
+    let (mut patience, mut rounds, mut report_at) = (PATIENCE, 0_u32, FIRST_REPORT);
     loop {
         run_todo(td);
-        let Some(ifp) = find_todo(td, |ifp| ifp.awaited_by.load(Ordering::Relaxed) == me) else { return };
+        let Some(ifp) = td.kernel().unregistering.todo.find(td, |ifp| ifp.awaited_by.load(Ordering::Relaxed) == me)
+        else {
+            return;
+        };
         let helps = !td.hazard(Hazard::WaitOnOwnExecutor);
         if ifp.life.is_deferred() {
             td.net_epoch_drain_callbacks();
@@ -389,21 +448,24 @@ fn wait_until_freed<P: Platform>(td: &Thread<'_, P>) {
             patience -= 1;
             td.platform().relax();
         } else if !(helps && run_works(td)) {
-            rounds += 1;
-            if rounds == report_at {
-                report_at *= 2;
+            let kernel = td.kernel();
+            let ready = &mut || {
+                // A look is a round: a sleep does not end by itself, and the report is for a wait that has no end.
+                rounds = rounds.saturating_add(1);
+                rounds >= report_at || ifp.life.is_deferred() || (helps && kernel.unregistering.is_queued())
+            };
+            td.sleep("unregister", td.domain().channel(), ready);
+            if rounds >= report_at && !ifp.life.is_deferred() {
+                report_at = report_at.saturating_mul(2);
                 report(td, &ifp);
             }
-            let kernel = td.kernel();
-            let ready = &mut || ifp.life.is_deferred() || (helps && kernel.unregistering.is_queued());
-            td.sleep("unregister", td.domain().channel(), ready);
         }
     }
 }
 
 fn report<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     let (name, count) = (ifp.names.lock().xname.clone(), ifp.refcount());
-    log(td, format_args!("unregister: waiting for {name} to become free. Usage count = {count}"));
+    log(td, format_args!("unregister: waiting for {name} to become free. Usage count = {count}{}", ifp.held_by()));
 }
 
 #[cfg(all(test, not(ifnet_loom)))]

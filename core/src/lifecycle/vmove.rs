@@ -17,6 +17,7 @@ use crate::thread::Thread;
 use crate::vnet::list::{Grace, NameRule, if_unlink_ifnet};
 use crate::vnet::{VnetRef, ifunit};
 
+use super::altname::{reserve_altnames, unreserve_altnames};
 use super::attach::attach_moved;
 use super::detach::if_detach_internal;
 use super::unregister::rehome;
@@ -30,10 +31,26 @@ pub(crate) fn if_vmove<P: Platform>(
     rule: NameRule,
     grace: Grace,
 ) {
+    if_vmove_as(td, ifp, new_vnet, rule, grace, None);
+}
+
+/// [`if_vmove`], of an interface that arrives under another name. It is on no list in between, so that no table of names
+/// has to know.
+fn if_vmove_as<P: Platform>(
+    td: &Thread<'_, P>,
+    ifp: &Ifp<P>,
+    new_vnet: &VnetRef<P>,
+    rule: NameRule,
+    grace: Grace,
+    new_name: Option<&IfName>,
+) {
     if !td.hazard(Hazard::BpfFollowsMove) {
         bpf_ifdetach(td, ifp);
     }
     if_detach_internal(td, ifp, true, grace);
+    if let Some(name) = new_name {
+        ifp.names.lock().xname = name.clone();
+    }
     td.preempt();
     if let Some(reassign) = ifp.ops().reassign {
         reassign(td, ifp, new_vnet);
@@ -45,7 +62,7 @@ pub(crate) fn if_vmove<P: Platform>(
         td.kernel().index.free(td, ifp);
         td.preempt();
         // The hazard cannot run out of memory: the index was just given back.
-        let _ = td.kernel().index.alloc(td, ifp);
+        let _ = td.kernel().index.alloc(td, ifp, None);
     }
     attach_moved(td, ifp, new_vnet, rule);
     rehome(td, ifp, &old_vnet, new_vnet);
@@ -60,9 +77,37 @@ pub(crate) fn if_vmove<P: Platform>(
 ///
 /// # Errors
 /// `ENXIO` if there is no such interface, `EEXIST` if the target is the current vnet or has an interface of that name,
+/// or of one of its further names,
 /// `EBUSY` if the target is being destroyed, `ENODEV` if the interface was taken away meanwhile, `ENOMEM`.
 #[track_caller]
 pub fn if_vmove_loan<P: Platform>(td: &Thread<'_, P>, name: &str, target: &VnetRef<P>) -> Result<IfnetRef<P>, Errno> {
+    loan(td, name, target, None)
+}
+
+/// [`if_vmove_loan`], of an interface that arrives as `new_name`: `dev_change_net_namespace` with the pattern for a name
+/// that is taken. It departs under the old name, and only the new one has to be free in the target.
+///
+/// # Locks
+/// As [`if_vmove_loan`].
+///
+/// # Errors
+/// As [`if_vmove_loan`]; `EINVAL` and `ENAMETOOLONG` for a bad name.
+pub fn if_vmove_loan_as<P: Platform>(
+    td: &Thread<'_, P>,
+    name: &str,
+    target: &VnetRef<P>,
+    new_name: &str,
+) -> Result<IfnetRef<P>, Errno> {
+    loan(td, name, target, Some(&IfName::new(new_name)?))
+}
+
+#[track_caller]
+fn loan<P: Platform>(
+    td: &Thread<'_, P>,
+    name: &str,
+    target: &VnetRef<P>,
+    new_name: Option<&IfName>,
+) -> Result<IfnetRef<P>, Errno> {
     td.assert_can_sleep("if_vmove_loan");
     let found = ifunit(td, name).ok_or(Errno::ENXIO)?;
     if target.ptr_eq(&td.curvnet()) {
@@ -70,17 +115,18 @@ pub fn if_vmove_loan<P: Platform>(td: &Thread<'_, P>, name: &str, target: &VnetR
     }
     let ifp = if td.hazard(Hazard::LoanWeakPointer) { found_again(td, found)? } else { found };
     let name = IfName::new(name)?;
+    let arrives_as = new_name.unwrap_or(&name);
     if !td.hazard(Hazard::MoveNameToctou) {
-        if !target.names.lock().reserve(&name, td.id())? {
+        if !target.names.lock().reserve(arrives_as, td.id())? {
             return Err(Errno::EEXIST);
         }
-    } else if target.names.lock().is_taken(&name) {
+    } else if target.names.lock().is_taken(arrives_as) {
         return Err(Errno::EEXIST);
     }
     td.preempt();
-    let moved = move_out(td, &ifp, target, NameRule::Unique, &name);
+    let moved = move_out(td, &ifp, target, NameRule::Unique, &name, new_name);
     // Turned live if the move succeeded; otherwise given back.
-    target.names.lock().unreserve(&name, td.id());
+    target.names.lock().unreserve(arrives_as, td.id());
     moved
 }
 
@@ -124,10 +170,11 @@ pub fn if_vmove_reclaim<P: Platform>(
         return reclaim_unlinking_first(td, &ifp, &target);
     }
     // The name as it was asked for: the pointer is bare, and is not looked through before it is proven.
-    move_out(td, &ifp, &target, NameRule::Unchecked, &IfName::new(name)?)
+    move_out(td, &ifp, &target, NameRule::Unchecked, &IfName::new(name)?, None)
 }
 
 /// The hole of `reclaim-unlinks-first`: the unlinking is outside the lock, and its success is asserted.
+#[cfg_attr(feature = "holders", track_caller)]
 fn reclaim_unlinking_first<P: Platform>(
     td: &Thread<'_, P>,
     ifp: &Ifp<P>,
@@ -144,13 +191,15 @@ fn reclaim_unlinking_first<P: Platform>(
     Ok(moved)
 }
 
-/// Moves an interface of the current vnet, which was looked up as `name`, to `target`.
+/// Moves an interface of the current vnet, which was looked up as `name`, to `target`, with its further names.
+#[cfg_attr(feature = "holders", track_caller)]
 fn move_out<P: Platform>(
     td: &Thread<'_, P>,
     ifp: &Ifp<P>,
     target: &VnetRef<P>,
     rule: NameRule,
     name: &IfName,
+    new_name: Option<&IfName>,
 ) -> Result<IfnetRef<P>, Errno> {
     let _detach = td.kernel().detach_sx.xlock(td);
     if target.is_shutdown() {
@@ -165,12 +214,14 @@ fn move_out<P: Platform>(
     if ifp.name() != *name {
         td.platform().panic(format_args!("if_vmove_loan: asked to move {name}, moves {}", ifp.name()));
     }
-    hold_for_move(td, ifp, target)?;
+    reserve_altnames(td, ifp, target)?;
+    hold_for_move(td, ifp, target).inspect_err(|_| unreserve_altnames(td, ifp, target))?;
     let Some(grace) = if_unlink_ifnet(td, ifp, true) else {
         release_after_move(td, ifp, target);
+        unreserve_altnames(td, ifp, target);
         return Err(Errno::ENODEV);
     };
-    if_vmove(td, ifp, target, rule, grace);
+    if_vmove_as(td, ifp, target, rule, grace, new_name);
     Ok(moved)
 }
 
@@ -179,13 +230,14 @@ fn move_out<P: Platform>(
 fn hold_for_move<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, target: &VnetRef<P>) -> Result<(), Errno> {
     let source = td.curvnet();
     let home = ifp.if_home_vnet(td).ok_or(Errno::ENODEV)?;
+    let count = ifp.name_count();
     if !home.ptr_eq(target) {
-        target.names.lock().hold()?;
+        target.names.lock().hold(count)?;
     }
     if home.ptr_eq(&source)
-        && let Err(error) = source.names.lock().hold()
+        && let Err(error) = source.names.lock().hold(count)
     {
-        target.names.lock().release();
+        target.names.lock().release(count);
         return Err(error.into());
     }
     Ok(())
@@ -193,12 +245,12 @@ fn hold_for_move<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, target: &VnetRef
 
 /// Undoes [`hold_for_move`].
 fn release_after_move<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, target: &VnetRef<P>) {
-    let (source, home) = (td.curvnet(), ifp.if_home_vnet(td));
+    let (source, home, count) = (td.curvnet(), ifp.if_home_vnet(td), ifp.name_count());
     if home.as_ref().is_some_and(|home| !home.ptr_eq(target)) {
-        target.names.lock().release();
+        target.names.lock().release(count);
     }
     if home.is_some_and(|home| home.ptr_eq(&source)) {
-        source.names.lock().release();
+        source.names.lock().release(count);
     }
 }
 
@@ -229,5 +281,5 @@ pub fn if_vmove_to<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, target: &VnetR
     }
     let _cur = td.curvnet_set(Some(source));
     let name = ifp.name();
-    move_out(td, ifp, target, NameRule::Unchecked, &name).map(drop)
+    move_out(td, ifp, target, NameRule::Unchecked, &name, None).map(drop)
 }

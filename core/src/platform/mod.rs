@@ -18,6 +18,7 @@
 pub mod spin;
 
 use core::fmt::{self, Write as _};
+use core::net::IpAddr;
 use core::num::NonZeroU32;
 use core::ops::DerefMut;
 
@@ -39,6 +40,32 @@ impl Channel {
 /// Identifies a thread of control of the emulated kernel: `curthread`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ThreadId(pub NonZeroU32);
+
+/// What a driver has to know of a frame to pass it on: see [`Platform::frame_header`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FrameHeader {
+    /// The link-level address that the frame is for.
+    pub destination: [u8; 6],
+    /// The link-level address that it comes from.
+    pub source: [u8; 6],
+    /// The network address that it is for: the destination of an IP packet, the target of an ARP one. `None` for any
+    /// other protocol, and for a frame with a VLAN header.
+    pub inet_destination: Option<IpAddr>,
+}
+
+impl FrameHeader {
+    /// Whether the frame is for more than one interface: a multicast or broadcast address.
+    #[must_use]
+    pub const fn is_multicast(&self) -> bool {
+        is_multicast(&self.destination)
+    }
+}
+
+/// `ETHER_IS_MULTICAST`: a group's address, the broadcast one included.
+#[must_use]
+pub const fn is_multicast(lladdr: &[u8; 6]) -> bool {
+    lladdr[0] & 1 != 0
+}
 
 /// What happened between a thread and a sleepable lock, for [`Platform::lock_event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +153,17 @@ pub trait Platform: Sized + Send + Sync + 'static {
     /// memory, or a host whose packets cannot be copied: the last member still gets the packet itself.
     fn copy_packet(&self, packet: &Self::Buffer) -> Option<Self::Buffer> {
         let _ = packet;
+        None
+    }
+
+    /// Where a frame comes from and where it goes: `struct ether_header`, and what `ipvlan` reads behind it. The core
+    /// reads no packet itself; this is all that it asks of one.
+    ///
+    /// `None` is a host whose buffers are opaque, or what is no Ethernet frame. The drivers do then what can be done
+    /// without a destination: a bridge learns nothing and floods, and what comes in below an `ipvlan` or a `macvlan` goes
+    /// to the first upper that is up. What such an upper sends leaves through the lower interface, whatever the mode.
+    fn frame_header(&self, frame: &Self::Buffer) -> Option<FrameHeader> {
+        let _ = frame;
         None
     }
 

@@ -3,6 +3,7 @@
 use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::Ifp;
+use crate::lifecycle::alloc::forget_freed;
 use crate::lifecycle::unregister::{flush, run_todo, run_works};
 use crate::lifecycle::vmove::{if_vmove, return_place};
 use crate::mem::Shared;
@@ -167,12 +168,14 @@ fn take_leaving<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P
     first.filter(|ifp| vnet.leaving.remove(ifp))
 }
 
-fn first<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P>> {
+/// The first interface of a vnet.
+pub(crate) fn first<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>) -> Option<Ifp<P>> {
     let section = td.net_epoch_enter();
     vnet.ifnets.first(&section).and_then(|ifp| ifp.try_share())
 }
 
-fn next<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>, ifp: &Ifp<P>) -> Option<Ifp<P>> {
+/// The interface after one that is on the list.
+pub(crate) fn next<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>, ifp: &Ifp<P>) -> Option<Ifp<P>> {
     let section = td.net_epoch_enter();
     vnet.ifnets.next(ifp, &section).and_then(|ifp| ifp.try_share())
 }
@@ -206,6 +209,7 @@ pub(crate) fn teardown_default<P: Platform>(td: &Thread<'_, P>) {
     run_works(td);
     td.net_epoch_drain_callbacks();
     run_todo(td);
+    forget_freed(td);
     retire(td, &vnet0);
     while kernel.vnets.lock().list.pop().is_some() {}
 }

@@ -46,6 +46,7 @@ pub fn if_addgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) ->
     if stable.is_some() && !vnet.ifnets.contains(ifp) {
         return Err(Errno::ENXIO);
     }
+    vnet.changes(td, "if_addgroup");
     let membership = Membership::alloc(td.domain())?;
     let group = Group::alloc(td.domain(), &name)?;
     join(td, &vnet, ifp, &group, &membership)

@@ -17,6 +17,10 @@ use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use crate::thread::Thread;
 
+/// The highest index that can be asked for: what FreeBSD's 16 bits hold. The table is an array, so that any number would
+/// be a request for that much memory.
+pub const IF_INDEX_MAX: u32 = u16::MAX as u32;
+
 /// `if_indexlim` at boot: the number of slots of the first array.
 const FIRST_LIMIT: usize = 8;
 
@@ -76,13 +80,23 @@ impl<P: Platform> IndexTable<P> {
         self.used.load(Ordering::Relaxed) as usize
     }
 
-    /// `ifindex_alloc`: publishes `ifp` under the lowest free index and stores index and generation in it.
-    /// Under `ifnet_sx`, exclusively.
+    /// Whether an index is in use, in whatever vnet.
+    pub(crate) fn is_taken(&self, index: u32) -> bool {
+        self.taken.lock().is_taken(index)
+    }
+
+    /// `ifindex_alloc`: publishes `ifp` under the lowest free index, or under the one that is wanted, and stores index
+    /// and generation in it. Under `ifnet_sx`, exclusively.
     ///
     /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn alloc(&self, td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Errno> {
-        let index = self.taken.lock().alloc_lowest(u32::MAX)?.ok_or(Errno::ENOSPC)?;
+    /// `EBUSY` if the wanted index is in use, `EINVAL` if it is 0 or above [`IF_INDEX_MAX`], `ENOMEM`.
+    pub(crate) fn alloc(&self, td: &Thread<'_, P>, ifp: &Ifp<P>, wanted: Option<u32>) -> Result<(), Errno> {
+        let index = match wanted {
+            None => self.taken.lock().alloc_lowest(u32::MAX)?.ok_or(Errno::ENOSPC)?,
+            Some(index) if !(1..=IF_INDEX_MAX).contains(&index) => return Err(Errno::EINVAL),
+            Some(index) if !self.taken.lock().take(index)? => return Err(Errno::EBUSY),
+            Some(index) => index,
+        };
         let slots = self.grown_to(td, index).inspect_err(|_| self.give(index))?;
         let slot = &slots.0[index as usize];
         ifp.set_index(index);
@@ -168,6 +182,7 @@ pub fn ifnet_byindex<'g, P: Platform>(
 }
 
 /// `ifnet_byindex_ref`: the same, with a reference.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn ifnet_byindex_ref<P: Platform>(td: &Thread<'_, P>, index: u32) -> Option<IfnetRef<P>> {
     let section = td.net_epoch_enter();
     let ifp = ifnet_byindex(td, index, &section)?.try_share()?;
@@ -196,7 +211,10 @@ pub fn ifnet_byindexgen<'g, P: Platform>(
 #[cfg(all(test, not(ifnet_loom)))]
 mod tests {
     use crate::testing::{attached, gone, kernel};
-    use crate::{IfType, TaskMode, if_alloc, if_free, ifnet_byindex, ifnet_byindexgen, vnet_alloc, vnet_destroy};
+    use crate::{
+        Errno, IfType, TaskMode, if_alloc, if_alloc_indexed, if_free, ifnet_byindex, ifnet_byindexgen, vnet_alloc,
+        vnet_destroy,
+    };
 
     #[test]
     fn the_lowest_free_index_is_given_and_each_use_is_a_generation() {
@@ -217,6 +235,32 @@ mod tests {
         gone(&td, b);
         assert_eq!(kernel.if_index(&td).0, 2);
         gone(&td, c);
+    }
+
+    #[test]
+    fn an_index_that_is_asked_for_is_given_or_refused() {
+        let (host, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let ask = |index| if_alloc_indexed(&td, IfType::Other, Some(index));
+        for bad in [0, super::IF_INDEX_MAX + 1, u32::MAX] {
+            assert_eq!(ask(bad).map(drop), Err(Errno::EINVAL), "{bad}");
+        }
+        assert_eq!(ask(1).map(drop), Err(Errno::EBUSY), "that is lo0's");
+        let far = ask(100).expect("free");
+        assert_eq!((far.index(), far.idxgen(), kernel.if_index(&td)), (100, 0, (100, 128)));
+        assert_eq!(ask(100).map(drop), Err(Errno::EBUSY));
+        let lowest = if_alloc(&td, IfType::Other).expect("memory");
+        assert_eq!(lowest.index(), 2, "the others are as before");
+        if_free(&td, far);
+        assert_eq!(kernel.if_index(&td), (2, 128));
+        let again = ask(100).expect("free again");
+        assert_eq!((again.index(), again.idxgen()), (100, 1), "the next generation");
+        host.arena().fail_after(2);
+        assert_eq!(ask(5_000).map(drop), Err(Errno::ENOMEM));
+        host.arena().fail_never();
+        assert!(!kernel.index.is_taken(5_000), "what could not be had is free");
+        if_free(&td, again);
+        if_free(&td, lowest);
     }
 
     #[test]

@@ -17,11 +17,13 @@ pub(crate) enum NameRule {
 }
 
 /// `if_link_ifnet`: puts an attached interface at the tail of the current vnet's list; from here it is visible by name.
-/// There must be room in the table of names. Takes `ifnet_sx`.
-pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule: NameRule) {
+/// There must be room in the table of names. Takes `ifnet_sx`. Gives the number of further names that are lost.
+pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule: NameRule) -> usize {
+    let mut lost = 0;
     let kernel = td.kernel();
     let vnet = td.curvnet();
     let _wlock = kernel.ifnet_sx.xlock(td);
+    vnet.changes(td, "if_link_ifnet");
     ifp.touch();
     let name = ifp.name();
     {
@@ -31,11 +33,19 @@ pub(crate) fn if_link_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, rule:
             vnet.name_clashes.fetch_add(1, Ordering::Relaxed);
         }
         names.link(&name, ifp, td.id());
+        // Only an interface that moves has any. A name that is taken where it arrives was reserved, or is lost.
+        ifp.altnames.lock().retain(|altname| {
+            let linked = names.link_alternative(altname, ifp, td.id());
+            lost += usize::from(!linked);
+            linked
+        });
+        names.release(lost);
     }
     if !vnet.ifnets.insert_tail(ifp) {
         td.platform().panic(format_args!("if_link_ifnet: {name} is already on a list"));
     }
     vnet.ifcnt.fetch_add(1, Ordering::AcqRel);
+    lost
 }
 
 /// Whether readers may still hold an interface that is off its list.
@@ -56,6 +66,7 @@ pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmo
     let vnet = td.curvnet();
     let _wlock = kernel.ifnet_sx.xlock(td);
     if vnet.leaving.remove(ifp) {
+        vnet.changes(td, "if_unlink_ifnet");
         if !vmove {
             ifp.set_flags(IfFlags::DYING);
         }
@@ -63,7 +74,13 @@ pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmo
     }
     let found = vnet.ifnets.remove(ifp);
     if found {
-        vnet.names.lock().unlink(&ifp.name(), ifp);
+        vnet.changes(td, "if_unlink_ifnet");
+        let mut names = vnet.names.lock();
+        names.unlink(&ifp.name(), ifp);
+        for altname in &*ifp.altnames.lock() {
+            names.unlink_alternative(altname, ifp);
+        }
+        drop(names);
         if !vmove {
             ifp.set_flags(IfFlags::DYING);
         }
@@ -84,6 +101,7 @@ pub fn ifunit<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<Ifp<P>> {
 }
 
 /// `ifunit_ref`: the same, with a reference; an interface that is dying is not found.
+#[cfg_attr(feature = "holders", track_caller)]
 pub fn ifunit_ref<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<IfnetRef<P>> {
     td.preempt();
     let ifp = td.curvnet().names.lock().find(name, |ifp| !ifp.is_dying())?;

@@ -12,6 +12,7 @@ use crate::mem::{Link, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{LockClass, Sx};
+use crate::thread::Thread;
 
 pub(crate) mod destroy;
 pub(crate) mod group_verbs;
@@ -23,7 +24,7 @@ pub(crate) mod sysinit;
 
 pub use destroy::{vnet_alloc, vnet_destroy};
 pub use group_verbs::{if_addgroup, if_delgroup, if_getgroup, if_getgroupmembers};
-pub use index::{ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen};
+pub use index::{IF_INDEX_MAX, ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen};
 pub use list::{if_foreach, ifunit, ifunit_ref};
 pub use removal::vnet_destroy_deferred;
 pub use sysinit::{Subsystem, SysInit, VnetInit, VnetUninit, vnet_deregister_sysuninit, vnet_register_sysinit};
@@ -118,6 +119,26 @@ impl<P: Platform> Vnet<P> {
     /// interfaces; detach is abbreviated from then on.
     pub fn is_shutting_down(&self) -> bool {
         self.is_shutdown() && self.state.load(Ordering::Acquire) < Subsystem::VNET_DONE.0
+    }
+
+    /// Every change of what a vnet has passes here, and is one that stays: a linking, a queueing, a cloner. The general
+    /// check, with the feature `hazards` and in debug builds, that nobody works in a vnet that is gone: not on it, and not
+    /// under its lock, which keeps nobody out any more. A vnet that is locked and found dead is harmless until then.
+    ///
+    /// # Panics
+    /// `<what>: v<N> is destroyed`; `<what>: v<N> is changed under the lock of v<M>, which is destroyed`.
+    #[inline]
+    pub(crate) fn changes(&self, td: &Thread<'_, P>, what: &str) {
+        if !cfg!(any(feature = "hazards", debug_assertions)) {
+            return;
+        }
+        if self.is_destroyed() {
+            td.platform().panic(format_args!("{what}: v{} is destroyed", self.id));
+        }
+        if let Some(dead) = td.dead_work() {
+            let id = self.id;
+            td.platform().panic(format_args!("{what}: v{id} is changed under the lock of v{dead}, which is destroyed"));
+        }
     }
 
     pub(crate) fn begin_shutdown(&self) -> bool {

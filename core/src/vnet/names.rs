@@ -14,6 +14,12 @@
 //! Linking needs no memory, because whoever links has *held a place* before: at all times the table has room for as many
 //! more entries as places are held. An attach holds one while it is under way. An interface that is away from home holds
 //! one there until it returns, and every interface that is not at home in the default vnet holds one in that.
+//!
+//! # Alternative names
+//!
+//! Linux gives an interface further names, in the same table: they are found, they are taken, and they are reserved
+//! and moved like the first name, with a place each. A lookup prefers a first name, of which a plain attach of FreeBSD
+//! can bring a second one at any time.
 
 use crate::ifnet::{IfName, IfPtr, Ifp};
 use crate::mem::{NoMem, TryTable, hash_str};
@@ -23,6 +29,8 @@ use crate::platform::{Platform, ThreadId};
 enum State<P: Platform> {
     /// On the list, in this order among all that were linked.
     Live { ifp: Ifp<P>, order: usize },
+    /// A further name of an interface on the list.
+    Alternative { ifp: Ifp<P> },
     /// Somebody is about to link an interface of this name.
     Reserved { by: ThreadId },
 }
@@ -50,39 +58,48 @@ impl<P: Platform> NameTable<P> {
         Self { table: TryTable::new(allocator), next: 0, held: 0 }
     }
 
-    /// Makes room for one more entry beside the places held.
-    fn make_room(&mut self) -> Result<(), NoMem> {
-        self.table.try_reserve(self.held + 1)
+    /// Makes room for this many more entries beside the places held.
+    fn make_room(&mut self, count: usize) -> Result<(), NoMem> {
+        self.table.try_reserve(self.held + count)
     }
 
-    /// Holds a place.
-    pub(crate) fn hold(&mut self) -> Result<(), NoMem> {
-        self.make_room()?;
-        self.held += 1;
+    /// Holds this many places.
+    pub(crate) fn hold(&mut self, count: usize) -> Result<(), NoMem> {
+        self.make_room(count)?;
+        self.held += count;
         Ok(())
     }
 
-    /// Gives a place up.
-    pub(crate) fn release(&mut self) {
-        debug_assert!(self.held > 0, "a place is released that nobody held");
-        self.held = self.held.saturating_sub(1);
+    /// Gives this many places up.
+    pub(crate) fn release(&mut self, count: usize) {
+        debug_assert!(self.held >= count, "a place is released that nobody held");
+        self.held = self.held.saturating_sub(count);
     }
 
     /// How many places are held.
     #[cfg(all(test, not(ifnet_loom)))]
-    pub(super) fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         self.held
     }
 
-    /// The earliest linked interface of this name that satisfies `wanted`.
+    /// The earliest linked interface of this name that satisfies `wanted`; without one, that of which it is a further
+    /// name.
     pub(crate) fn find(&self, name: &str, wanted: impl Fn(&Ifp<P>) -> bool) -> Option<Ifp<P>> {
-        self.live(name).filter(|(ifp, _)| wanted(ifp)).min_by_key(|(_, order)| *order).map(|(ifp, _)| ifp.clone())
+        let first = self.live(name).filter(|(ifp, _)| wanted(ifp)).min_by_key(|(_, order)| *order).map(|(ifp, _)| ifp);
+        first.or_else(|| self.alternatives(name).find(|ifp| wanted(ifp))).cloned()
+    }
+
+    fn alternatives<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Ifp<P>> {
+        self.entries(name).filter_map(|entry| match &entry.state {
+            State::Alternative { ifp } => Some(ifp),
+            State::Live { .. } | State::Reserved { .. } => None,
+        })
     }
 
     fn live<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Ifp<P>, usize)> {
         self.entries(name).filter_map(|entry| match &entry.state {
             State::Live { ifp, order } => Some((ifp, *order)),
-            State::Reserved { .. } => None,
+            State::Alternative { .. } | State::Reserved { .. } => None,
         })
     }
 
@@ -105,7 +122,7 @@ impl<P: Platform> NameTable<P> {
         if self.is_taken(name) {
             return Ok(false);
         }
-        self.make_room()?;
+        self.make_room(1)?;
         self.insert(Entry { name: name.clone(), state: State::Reserved { by } });
         Ok(true)
     }
@@ -125,12 +142,35 @@ impl<P: Platform> NameTable<P> {
     pub(crate) fn link(&mut self, name: &IfName, ifp: &Ifp<P>, by: ThreadId) {
         let state = State::Live { ifp: ifp.clone(), order: self.next };
         self.next += 1;
-        self.release();
+        self.settle(name, state, by);
+    }
+
+    /// Puts an entry in, in the place that the caller held; a reservation of `by` turns into it.
+    fn settle(&mut self, name: &IfName, state: State<P>, by: ThreadId) {
+        self.release(1);
         let reserved = |entry: &Entry<P>| entry.name == *name && entry.is_reserved_by(by);
         match self.table.find_mut(hash_str(name), reserved) {
             Some(entry) => entry.state = state,
             None => self.insert(Entry { name: name.clone(), state }),
         }
+    }
+
+    /// Gives a linked interface a further name, in the place that the caller held; a reservation of `by` turns into it.
+    /// `false` if the name is taken by somebody else, and then the place is still held.
+    pub(crate) fn link_alternative(&mut self, name: &IfName, ifp: &Ifp<P>, by: ThreadId) -> bool {
+        if self.is_taken(name) && !self.is_reserved_by(name, by) {
+            return false;
+        }
+        self.settle(name, State::Alternative { ifp: ifp.clone() }, by);
+        true
+    }
+
+    /// Takes a further name out.
+    pub(crate) fn unlink_alternative(&mut self, name: &IfName, ifp: &Ifp<P>) -> bool {
+        let its = |entry: &Entry<P>| {
+            entry.name == *name && matches!(&entry.state, State::Alternative { ifp: it } if it.ptr_eq(ifp))
+        };
+        self.table.remove(hash_str(name), its).is_some()
     }
 
     /// Takes an interface out that leaves the list.
@@ -154,6 +194,16 @@ impl<P: Platform> NameTable<P> {
     /// Whether the table has this interface under this name.
     pub(crate) fn has(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
         self.live(name).any(|(it, _)| ifp.is(it))
+    }
+
+    /// Whether the table has this further name of this interface.
+    pub(crate) fn has_alternative(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
+        self.alternatives(name).any(|it| ifp.is(it))
+    }
+
+    /// The number of further names in the table.
+    pub(crate) fn alternative(&self) -> usize {
+        self.table.iter().filter(|entry| matches!(entry.state, State::Alternative { .. })).count()
     }
 
     /// The number of linked interfaces in the table.
@@ -215,7 +265,7 @@ mod tests {
         let em0 = attached(&td, "em", 0);
         let vnet = kernel.vnet0();
         for _ in 0..100 {
-            vnet.names.lock().hold().expect("memory");
+            vnet.names.lock().hold(1).expect("memory");
         }
         host.arena().fail_after(0);
         for number in 0..100 {

@@ -13,6 +13,7 @@ macro_rules! say {
     ($format:literal $($rest:tt)*) => { super::put(format_args!("{}\n", format_args!($format $($rest)*))) };
 }
 
+mod artifact;
 mod catalogue;
 mod demo;
 mod explore;
@@ -46,8 +47,10 @@ enum Command {
     Run(run::Arguments),
     /// Look for a schedule that breaks a scenario.
     Explore(explore::Arguments),
-    /// See a failure again.
+    /// See a failure again, from a token or from the artifact of a fuzz target.
     Replay(replay::Arguments),
+    /// Make the artifact of a fuzz target small: fewer operations, fewer switches, smaller numbers.
+    Minimize(artifact::Arguments),
     /// The catalogue of historical bugs; with --check, the scoreboard.
     Hazards(hazards::Arguments),
 }
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Explore(arguments)) => explore::explore(&arguments),
         Some(Command::Replay(arguments)) => replay::replay(&arguments),
+        Some(Command::Minimize(arguments)) => artifact::minimize(&arguments),
         Some(Command::Hazards(arguments)) => hazards::hazards(&arguments),
     };
     exit.into()

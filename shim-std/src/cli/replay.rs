@@ -1,10 +1,12 @@
-//! `ifnet replay`: shows a failure again, from the token that `ifnet explore` printed.
+//! `ifnet replay`: shows a failure again, from the token that `ifnet explore` printed, or from a fuzz artifact.
+
+use std::path::Path;
 
 use clap::{Args, ValueEnum as _};
 use ifnet::TaskMode;
 use ifnet::hazard::Hazard;
 
-use super::{Exit, Tasks, style, tell};
+use super::{Exit, Tasks, artifact, style, tell};
 use crate::explore::Explorer;
 use crate::runner::{self, Boot};
 use crate::scenario::{Source, parse};
@@ -13,14 +15,28 @@ use crate::token::Token;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// A token that `ifnet explore` printed, or a file with one in it.
+    /// A token that `ifnet explore` printed, a file with one in it, or an artifact of a fuzz target.
     #[arg(value_name = "TOKEN|FILE")]
     what: String,
+    #[command(flatten)]
+    artifact: artifact::Options,
 }
 
 pub(super) fn replay(arguments: &Arguments) -> Exit {
     // A token is never the name of a file that exists by accident.
-    let text = std::fs::read_to_string(&arguments.what).unwrap_or_else(|_| arguments.what.clone());
+    let bytes = std::fs::read(&arguments.what).ok();
+    if let Some(bytes) = &bytes
+        && !bytes.trim_ascii().starts_with(b"ifn")
+    {
+        return match artifact::target_of(Path::new(&arguments.what), &arguments.artifact) {
+            Some(target) => artifact::show(target, bytes, &arguments.artifact),
+            None => {
+                eprintln!("ifnet: {}: neither a token nor in the folder of a fuzz target (--target)", arguments.what);
+                Exit::Usage
+            }
+        };
+    }
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| arguments.what.clone());
     match replay_text(&text) {
         Ok(exit) => exit,
         Err(message) => {

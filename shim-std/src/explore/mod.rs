@@ -51,6 +51,7 @@
 mod dfs;
 mod engine;
 mod execution;
+mod fed;
 mod hook;
 mod log;
 pub mod progress;
@@ -69,6 +70,7 @@ use ifnet::platform::ThreadId;
 
 use engine::Limits;
 pub use execution::Execution;
+pub use fed::Feed;
 pub use log::{LogEntry, What};
 use progress::Progress;
 pub use schedule::Schedule;

@@ -14,14 +14,14 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError, TryLockError};
 
-use ifnet::platform::{Channel, LockEvent, Mutex, Platform, ThreadId};
+use ifnet::platform::{Channel, FrameHeader, LockEvent, Mutex, Platform, ThreadId};
 use ifnet::trace::Record;
 
 mod arena;
 
 pub use arena::{Arena, Usage};
 
-use super::frame;
+use super::frame::{self, Frame};
 use crate::explore::{Execution, What};
 use crate::runner::Observer;
 
@@ -98,7 +98,7 @@ impl ShuttleHost {
 impl Platform for ShuttleHost {
     type Mutex<T: Send> = HostMutex<T>;
     type Allocator = Arena;
-    type Buffer = Vec<u8>;
+    type Buffer = Frame;
 
     const ANNOUNCES_SECTIONS: bool = true;
 
@@ -127,15 +127,19 @@ impl Platform for ShuttleHost {
         self.execution.wakeup(self.work_channel());
     }
 
-    fn copy_packet(&self, packet: &Vec<u8>) -> Option<Vec<u8>> {
-        frame::copy(packet)
+    fn copy_packet(&self, packet: &Frame) -> Option<Frame> {
+        packet.copy()
     }
 
-    fn vlan_encap(&self, frame: &mut Vec<u8>, tag: u16) -> bool {
+    fn frame_header(&self, frame: &Frame) -> Option<FrameHeader> {
+        frame.header()
+    }
+
+    fn vlan_encap(&self, frame: &mut Frame, tag: u16) -> bool {
         frame::encap(frame, tag)
     }
 
-    fn vlan_decap(&self, frame: &mut Vec<u8>) -> Option<u16> {
+    fn vlan_decap(&self, frame: &mut Frame) -> Option<u16> {
         frame::decap(frame)
     }
 

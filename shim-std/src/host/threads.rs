@@ -41,7 +41,7 @@ use std::thread;
 use std::time::Instant;
 
 use ifnet::Platform;
-use ifnet::platform::{self, Channel, LockEvent, ThreadId};
+use ifnet::platform::{self, Channel, FrameHeader, LockEvent, ThreadId};
 use ifnet::trace::Record;
 
 use super::frame;
@@ -273,6 +273,10 @@ impl<B: Send + 'static> Platform for ThreadHost<B> {
 
     fn copy_packet(&self, packet: &B) -> Option<B> {
         frame::copy(packet)
+    }
+
+    fn frame_header(&self, frame: &B) -> Option<FrameHeader> {
+        frame::header(frame)
     }
 
     fn vlan_encap(&self, frame: &mut B, tag: u16) -> bool {

@@ -1,144 +1,217 @@
-//! The complete observable state of both, side by side.
+//! What can be seen of both, side by side.
 
 use core::fmt::Debug;
-use std::collections::BTreeSet;
 
 use ifnet::{
     Errno, IfFlags, Ifp, Platform, Thread, if_foreach, if_getgroup, if_getgroupmembers, ifnet_byindex,
-    ifnet_byindexgen, ifunit, ifunit_ref,
+    ifnet_byindexgen, ifunit, ifunit_ref, invariants,
 };
 
 use super::drive::Subject;
+use super::kind::Cloner;
+use super::name::Name;
 use super::op::Jail;
-use super::state::Model;
+use super::state::{Id, Iface, Model};
+use super::touched::Touched;
 
-/// What can be seen of one interface.
-#[derive(Debug, PartialEq)]
-struct View {
-    name: String,
-    index: usize,
-    generation: u16,
-    home: Option<Jail>,
-    groups: Vec<String>,
-    up: bool,
-    dying: bool,
-    /// The index's reference, and the tap's.
-    references: u32,
-}
-
-/// Compares what can be seen of the model and of the kernel.
+/// Compares all that can be seen, and checks every invariant.
 ///
 /// # Errors
 /// The first difference, as text.
 pub fn compare<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject<P>) -> Result<(), String> {
-    same("indices in use", &model.ifaces.len(), &td.kernel().interfaces())?;
-    for jail in model.stacks.keys() {
-        let _cur = td.curvnet_set(Some(subject.vnets[jail].clone()));
-        compare_vnet(model, td, subject, *jail).map_err(|what| format!("jail {jail}: {what}"))?;
-    }
-    compare_indices(model, td)?;
-    for (handle, owner) in &subject.owners {
-        let expected = model_view(model, model.handle(*handle));
-        same(&format!("h{handle}"), &expected, &kernel_view(td, subject, owner))?;
-    }
-    for (listener, on) in &model.listeners {
-        same(&format!("listener {listener} listens"), &on.is_some(), &subject.listeners[listener].poll().is_ok())?;
+    compare_part(model, td, subject, &Touched::everything(model))?;
+    invariants::check(td).map_err(|violation| violation.to_string())
+}
+
+/// Compares what the last operation can have changed, and checks the invariants of the interfaces there.
+///
+/// # Errors
+/// The first difference, as text.
+pub fn compare_touched<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject<P>) -> Result<(), String> {
+    compare_part(model, td, subject, &model.touched)?;
+    let _cur = td.curvnet_set(None);
+    for id in &model.touched.ifaces {
+        if let Some(ifp) = seen(td, *id, model.slots[*id].generation)
+            && model.iface(*id).linked
+        {
+            invariants::check_interface(td, &ifp).map_err(|violation| violation.to_string())?;
+        }
     }
     Ok(())
 }
 
-fn same<T: Debug + PartialEq>(what: &str, model: &T, kernel: &T) -> Result<(), String> {
-    if model == kernel { Ok(()) } else { Err(format!("{what}\n  model:  {model:?}\n  kernel: {kernel:?}")) }
+fn compare_part<P: Platform>(
+    model: &Model,
+    td: &Thread<'_, P>,
+    subject: &Subject<P>,
+    part: &Touched,
+) -> Result<(), String> {
+    same(|| "indices in use".into(), &model.count, &td.kernel().interfaces())?;
+    for jail in part.lists.iter().filter(|jail| !model.is_dead(**jail)) {
+        compare_list(model, td, subject, *jail)?;
+    }
+    for id in &part.ifaces {
+        compare_slot(model, td, subject, *id, &part.lists)?;
+    }
+    for (jail, name) in part.names.iter().filter(|(jail, _)| !model.is_dead(*jail)) {
+        let _cur = td.curvnet_set(Some(subject.vnet(*jail).clone()));
+        let (bare, counted) = (ifunit(td, name.as_str()), ifunit_ref(td, name.as_str()));
+        let index = |id: Option<Id>| id.map(|id| id as u32);
+        same(|| format!("ifunit {name} in {jail}"), &index(model.lookup(*jail, *name)), &bare.map(|it| it.index()))?;
+        let counted = counted.map(|it| it.index());
+        same(|| format!("ifunit_ref {name} in {jail}"), &index(model.lookup_ref(*jail, *name)), &counted)?;
+    }
+    for (jail, group) in part.groups.iter().filter(|(jail, _)| !model.is_dead(*jail)) {
+        compare_group(model, td, subject, *jail, *group)?;
+    }
+    for listener in &model.listeners {
+        let found = subject.listeners.iter().find(|(number, _)| *number == listener.number);
+        let listens = found.is_some_and(|(_, tap)| tap.poll().is_ok());
+        same(|| format!("listener {} listens", listener.number), &listener.on.is_some(), &listens)?;
+    }
+    Ok(())
 }
 
-/// One vnet, which is the thread's current one.
-fn compare_vnet<P: Platform>(
+fn same<T: Debug + PartialEq>(what: impl FnOnce() -> String, model: &T, kernel: &T) -> Result<(), String> {
+    if model == kernel { Ok(()) } else { Err(format!("{}\n  model:  {model:?}\n  kernel: {kernel:?}", what())) }
+}
+
+/// Looks whether the kernel shows exactly these, in this order. `show` calls what it is given for each.
+fn same_sequence<T: Debug + PartialEq + Copy>(
+    what: impl FnOnce() -> String,
+    model: impl Iterator<Item = T> + Clone,
+    show: impl Fn(&mut dyn FnMut(T)),
+) -> Result<(), String> {
+    let (mut expected, mut agree) = (model.clone(), true);
+    show(&mut |found| agree &= expected.next() == Some(found));
+    if agree && expected.next().is_none() {
+        return Ok(());
+    }
+    let mut found = Vec::new();
+    show(&mut |it| found.push(it));
+    same(what, &model.collect(), &found)
+}
+
+fn compare_list<P: Platform>(
     model: &Model,
     td: &Thread<'_, P>,
     subject: &Subject<P>,
     jail: Jail,
 ) -> Result<(), String> {
-    let (stack, vnet) = (&model.stacks[&jail], td.curvnet());
-    same("number", &stack.number, &vnet.id())?;
-    same("ifcnt", &stack.list.len(), &vnet.ifcnt())?;
-
-    let expected: Vec<View> = stack.list.iter().map(|iface| model_view(model, *iface)).collect();
-    let mut found = Vec::new();
-    let all = if_foreach(td, |ifp| {
-        found.extend(ifp.try_share());
-        Ok(())
-    });
-    same("list", &Ok(()), &all)?;
-    let found: Vec<View> = found.iter().map(|ifp| kernel_view(td, subject, ifp)).collect();
-    same("list", &expected, &found)?;
-
-    let names: BTreeSet<&str> = model.ifaces.values().map(|iface| &*iface.name).collect();
-    for name in names {
-        let index = |iface: Option<u32>| iface.map(|iface| model.ifaces[&iface].index as u32);
-        let (bare, counted) = (ifunit(td, name), ifunit_ref(td, name));
-        same(&format!("ifunit {name}"), &index(model.lookup(jail, name)), &bare.map(|ifp| ifp.index()))?;
-        same(&format!("ifunit_ref {name}"), &index(model.lookup_ref(jail, name)), &counted.map(|ifp| ifp.index()))?;
-    }
-    for (index, slot) in model.slots.iter().enumerate() {
-        let section = td.net_epoch_enter();
-        let here = slot.iface.map(|iface| &model.ifaces[&iface]).filter(|it| it.vnet == jail && !it.dying);
-        let found = ifnet_byindex(td, index as u32, &section);
-        let found = found.map(|ifp| ifp.name().to_string());
-        same(&format!("ifnet_byindex {index}"), &here.map(|it| it.name.clone()), &found)?;
-    }
-    // Groups of other vnets must not be seen here.
-    let groups: BTreeSet<&String> = model.stacks.values().flat_map(|stack| stack.groups.keys()).collect();
-    for group in groups {
-        let members = stack.groups.get(group).ok_or(Errno::ENOENT);
-        let members = members.map(|ids| ids.iter().map(|id| model.ifaces[id].name.clone()).collect::<Vec<_>>());
-        let mut found = Vec::new();
-        let listed = if_getgroupmembers(td, group, |member| found.push(member.to_owned()));
-        same(&format!("members of {group:?}"), &members, &listed.map(|()| found))?;
-    }
-    Ok(())
+    let Some(stack) = model.live(jail) else { return Ok(()) };
+    let vnet = subject.vnet(jail);
+    same(|| format!("number of {jail}"), &stack.number, &vnet.id())?;
+    same(|| format!("ifcnt of {jail}"), &stack.list.len(), &vnet.ifcnt())?;
+    let _cur = td.curvnet_set(Some(vnet.clone()));
+    same_sequence(
+        || format!("list of {jail}"),
+        stack.list.iter().map(|id| *id as u32),
+        |each| {
+            let listed = if_foreach(td, |ifp| {
+                each(ifp.index());
+                Ok(())
+            });
+            debug_assert_eq!(listed, Ok(()), "nothing stops it");
+        },
+    )
 }
 
-/// The index table, seen without a vnet.
-fn compare_indices<P: Platform>(model: &Model, td: &Thread<'_, P>) -> Result<(), String> {
-    let _cur = td.curvnet_set(None);
+fn compare_group<P: Platform>(
+    model: &Model,
+    td: &Thread<'_, P>,
+    subject: &Subject<P>,
+    jail: Jail,
+    name: Name,
+) -> Result<(), String> {
+    let _cur = td.curvnet_set(Some(subject.vnet(jail).clone()));
+    let group = model.live(jail).and_then(|stack| stack.groups.iter().find(|group| group.name == name));
+    let exists = if_getgroupmembers(td, name.as_str(), |_| {});
+    let expected = if group.is_some() { Ok(()) } else { Err(Errno::ENOENT) };
+    same(|| format!("group {name} of {jail}"), &expected, &exists)?;
+    let members = group.into_iter().flat_map(|group| &group.members);
+    same_sequence(
+        || format!("members of {name} in {jail}"),
+        members.map(|id| model.iface(*id).name),
+        |each| {
+            // A group that does not exist shows none.
+            let _ = if_getgroupmembers(td, name.as_str(), |member| each(Name::new(member)));
+        },
+    )
+}
+
+/// The interface that has this index in this generation, in whatever vnet.
+fn seen<P: Platform>(td: &Thread<'_, P>, id: Id, generation: u16) -> Option<Ifp<P>> {
     let section = td.net_epoch_enter();
-    for (index, slot) in model.slots.iter().enumerate() {
-        let expected = slot.iface.map(|iface| &model.ifaces[&iface]);
-        let found =
-            |generation| ifnet_byindexgen(td, index as u32, generation, &section).map(|ifp| ifp.name().to_string());
-        same(&format!("ifnet_byindexgen {index}"), &expected.map(|it| it.name.clone()), &found(slot.generation))?;
-        same(&format!("ifnet_byindexgen {index}, old"), &None, &found(slot.generation.wrapping_sub(1)))?;
-        let found = ifnet_byindex(td, index as u32, &section).is_some();
-        same(&format!("ifnet_byindex {index}, any vnet"), &expected.is_some_and(|it| !it.dying), &found)?;
+    ifnet_byindexgen(td, id as u32, generation, &section).and_then(|ifp| ifp.try_share())
+}
+
+/// A slot of the index table, as seen in these vnets and in none, and the interface in it.
+fn compare_slot<P: Platform>(
+    model: &Model,
+    td: &Thread<'_, P>,
+    subject: &Subject<P>,
+    id: Id,
+    vnets: &[Jail],
+) -> Result<(), String> {
+    let slot = &model.slots[id];
+    let expected = slot.iface.as_ref();
+    {
+        let _cur = td.curvnet_set(None);
+        let old = seen(td, id, slot.generation.wrapping_sub(1)).is_some();
+        same(|| format!("the former interface of index {id}"), &false, &old)?;
+        let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
+        same(|| format!("ifnet_byindex {id} in any vnet"), &expected.is_some_and(|it| !it.dying), &found)?;
+    }
+    for jail in vnets.iter().filter(|jail| !model.is_dead(**jail)) {
+        let _cur = td.curvnet_set(Some(subject.vnet(*jail).clone()));
+        let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
+        let here = expected.is_some_and(|it| it.vnet == *jail && !it.dying);
+        same(|| format!("ifnet_byindex {id} in {jail}"), &here, &found)?;
+    }
+    let _cur = td.curvnet_set(None);
+    let found = seen(td, id, slot.generation);
+    same(|| format!("index {id} is in use"), &expected.is_some(), &found.is_some())?;
+    match (expected, found) {
+        (Some(it), Some(ifp)) => {
+            compare_iface(model, td, subject, id, it, &ifp).map_err(|what| format!("{}: {what}", it.name))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn compare_iface<P: Platform>(
+    model: &Model,
+    td: &Thread<'_, P>,
+    subject: &Subject<P>,
+    id: Id,
+    it: &Iface,
+    ifp: &Ifp<P>,
+) -> Result<(), String> {
+    same(|| "name".into(), &it.name, &Name::new(&ifp.name()))?;
+    let flags = ifp.flags();
+    let expected = (id as u32, it.up, it.dying);
+    let found = (ifp.index(), flags.contains(IfFlags::UP), flags.contains(IfFlags::DYING));
+    same(|| "index, up, dying".into(), &expected, &found)?;
+    if it.kind.is_ethernet() || it.kind.is(Cloner::Vlan) {
+        same(|| "MTU".into(), &it.mtu, &ifp.mtu())?;
+    }
+    let home = ifp.if_home_vnet(td);
+    let same_home = match (it.home, &home) {
+        (Some(jail), Some(home)) => home.ptr_eq(subject.vnet(jail)),
+        (home, found) => home.is_none() == found.is_none(),
+    };
+    same(|| format!("home is {:?}", it.home), &true, &same_home)?;
+    same_sequence(
+        || "groups".into(),
+        it.groups.iter().copied(),
+        |each| if_getgroup(td, ifp, |group| each(Name::new(group))),
+    )?;
+    // How many references an interface in a stack has is the drivers' business; the end of the program shows whether
+    // they gave all back. One that is dying may still be held by what stood on it.
+    if !it.dying && model.links.iter().all(|link| link.lower != id && link.upper != id) {
+        // The index's, the tap's, and that of the other end of a veth.
+        let references = 1 + u32::from(it.has_tap()) + u32::from(it.is_held_by_peer());
+        same(|| "references".into(), &references, &ifp.refcount())?;
     }
     Ok(())
-}
-
-fn model_view(model: &Model, iface: u32) -> View {
-    let it = &model.ifaces[&iface];
-    View {
-        name: it.name.clone(),
-        index: it.index,
-        generation: it.generation,
-        home: it.home,
-        groups: it.groups.clone(),
-        up: it.up,
-        dying: it.dying,
-        references: 1 + u32::from(it.has_tap()),
-    }
-}
-
-fn kernel_view<P: Platform>(td: &Thread<'_, P>, subject: &Subject<P>, ifp: &Ifp<P>) -> View {
-    let mut groups = Vec::new();
-    if_getgroup(td, ifp, |group| groups.push(group.to_owned()));
-    View {
-        name: ifp.name().to_string(),
-        index: ifp.index() as usize,
-        generation: ifp.idxgen(),
-        home: ifp.if_home_vnet(td).and_then(|home| subject.jail_of(&home)),
-        groups,
-        up: ifp.flags().contains(IfFlags::UP),
-        dying: ifp.is_dying(),
-        references: ifp.refcount(),
-    }
 }

@@ -36,7 +36,7 @@ pub fn program(source: &Source, script: &Script, boot: &Boot) -> Program {
 }
 
 /// What the explorer calls a failure.
-fn violation(failure: &Failure) -> OracleViolation {
+pub(crate) fn violation(failure: &Failure) -> OracleViolation {
     let kind = match failure {
         Failure::Syntax(_) => "syntax",
         Failure::Expectation(_) => "expectation",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ifnet::platform::Mutex as _;
-use ifnet::{Kernel, Thread, ether_ifdetach, if_clone_destroy, if_detach, if_free, vnet_destroy};
+use ifnet::{Kernel, Thread, ether_ifdetach, if_clone_destroy, if_detach, if_free, ifunit, vnet_destroy};
 
 use super::host::Host;
 use super::world::{Attached, Outcome, World};
@@ -55,11 +55,30 @@ pub(crate) fn check<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     td.net_epoch_drain_callbacks();
     td.net_epoch_drain_callbacks();
     world.check(td);
-    let left = world.kernel.interfaces();
-    if left != 1 {
-        let names: Vec<_> = show::interfaces(td).iter().map(|ifp| ifp.name().to_string()).collect();
-        world.leaked(format!("{left} interfaces in place of lo0 alone; on the list are {}", names.join(" ")));
+    let frames = world.frames.live();
+    if frames > 0 {
+        world.leaked(format!("{frames} packets that nobody has dropped"));
     }
+    let left = world.kernel.interfaces();
+    let held = still_held(world, td);
+    if left != 1 {
+        world.leaked(format!("{left} interfaces in place of lo0 alone: {held}"));
+    } else if !held.is_empty() {
+        world.leaked(format!("references of {held}"));
+    }
+}
+
+/// The interfaces that are left beside `lo0`, and which lines of the source hold them.
+fn still_held<H: Host>(world: &World<H>, td: &Thread<'_, H>) -> String {
+    let lo0 = ifunit(td, "lo0").map_or(0, |lo0| lo0.index());
+    let mut held = Vec::new();
+    world.kernel.if_foreach_left(td, |ifp| {
+        // What was given to `if_free` has an index that may be another's by now.
+        if ifp.index() != lo0 || ifp.is_dying() {
+            held.push(format!("{}{}", ifp.name(), ifp.held_by()));
+        }
+    });
+    held.join("; ")
 }
 
 /// Shuts the kernel down and says what went wrong, the gravest first.

@@ -6,9 +6,10 @@ use ifnet::Errno;
 use ifnet::platform::{Platform, ThreadId};
 
 use super::observe::Observer;
+use crate::host::frame::Frame;
 
 /// A host on which scenarios run.
-pub trait Host: Platform<Buffer = Vec<u8>> {
+pub trait Host: Platform<Buffer = Frame> {
     /// A thread that was started.
     type Join: Send;
 

@@ -4,14 +4,11 @@ use core::fmt::Write as _;
 use core::net::IpAddr;
 
 use ifnet::clone::if_clone_list;
-use ifnet::drivers::{
-    bridge_addm, bridge_delm, bridge_members, lagg_addport, lagg_delport, lagg_ports, vlan_config, vlan_parent,
-    vlan_unconfig,
-};
+use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport, vlan_config, vlan_parent, vlan_unconfig};
 use ifnet::{
-    CloneParams, Errno, IfFlags, IfnetRef, Ifp, SockAddr, if_addaddr, if_addgroup, if_clone_create2, if_clone_destroy,
-    if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr,
-    if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
+    CloneParams, Errno, IfFlags, IfType, IfnetRef, Ifp, LinkState, SockAddr, Thread, for_each_lower, if_addaddr,
+    if_addgroup, if_clone_create2, if_clone_destroy, if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename,
+    if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
 };
 
 use super::host::Host;
@@ -177,10 +174,13 @@ impl<H: Host> Interp<'_, '_, H> {
         if let Some((parent, tag)) = vlan_parent(ifp) {
             self.print(&format!("\tvlan: {tag} parent interface: {}", parent.name()));
         }
-        let mut uppers = Vec::new();
-        bridge_members(ifp, |member| uppers.push(format!("\tmember: {}", member.name())));
-        lagg_ports(ifp, |port| uppers.push(format!("\tlaggport: {}", port.name())));
-        uppers.iter().for_each(|line| self.print(line));
+        let members = members(self.td, ifp);
+        if ifp.if_type() == IfType::Bridge {
+            members.iter().for_each(|member| self.print(&format!("\tmember: {}", member.name())));
+        } else if *ifp.dname() == *"lagg" {
+            self.print("\tlaggproto failover");
+            lagg_status(&members).iter().for_each(|line| self.print(line));
+        }
         let groups = show::groups(self.td, ifp);
         let mut line = String::new();
         // `all` is everybody's and goes without saying.
@@ -191,6 +191,28 @@ impl<H: Host> Interp<'_, '_, H> {
             self.print(&format!("\tgroups:{line}"));
         }
     }
+}
+
+/// The members of a bridge and the ports of an aggregate, in the order of joining.
+fn members<H: Host>(td: &Thread<'_, H>, upper: &Ifp<H>) -> Vec<Ifp<H>> {
+    let mut members = Vec::new();
+    for_each_lower(td, upper, |lower, member| members.extend(member.then(|| lower.clone())));
+    members
+}
+
+/// The ports of an aggregate, as `lagg_status` shows them: the first is the master, and the first that can send is in use.
+fn lagg_status<H: Host>(ports: &[Ifp<H>]) -> Vec<String> {
+    let in_use = ports.iter().position(|port| port.link_state() == LinkState::Up && port.flags().contains(IfFlags::UP));
+    let line = |(at, port): (usize, &Ifp<H>)| {
+        let flags = match (at == 0, in_use == Some(at)) {
+            (true, true) => "5<MASTER,ACTIVE>",
+            (true, false) => "1<MASTER>",
+            (false, true) => "4<ACTIVE>",
+            (false, false) => "0<>",
+        };
+        format!("\tlaggport: {} flags={flags}", port.name())
+    };
+    ports.iter().enumerate().map(line).collect()
 }
 
 fn sockaddr(address: IpAddr) -> SockAddr {

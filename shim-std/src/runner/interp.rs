@@ -122,14 +122,7 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
                 Err(Stop::Expectation { .. }) => self.block(otherwise),
                 Err(stop) => Err(stop),
             },
-            StmtKind::NetEpoch(body) => {
-                let td = self.td;
-                let _section = td.net_epoch_enter();
-                self.sections += 1;
-                let done = self.block(body);
-                self.sections -= 1;
-                done
-            }
+            StmtKind::NetEpoch(body) => self.section(|this| this.block(body)),
             StmtKind::ExpectPanic(text) => {
                 self.world.host().expect_panic(text);
                 Ok(())
@@ -151,20 +144,30 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
 
     /// Starts a thread, in the vnet and with a copy of the variables of this one.
     fn spawn(&mut self, body: &[Stmt]) {
+        let span = body.first().map_or_else(Span::default, |stmt| stmt.span);
+        let body = body.to_vec();
+        self.start(span, move |child| child.script(&body));
+    }
+
+    /// Starts a thread that does what `body` says, which stands at `span`.
+    pub(crate) fn start(
+        &mut self,
+        span: Span,
+        body: impl FnOnce(&mut Interp<'_, '_, H>) -> Result<(), Stop> + Send + 'static,
+    ) {
         let world = Arc::clone(self.world);
         let (vnet, source, vars) = (self.td.curvnet(), Arc::clone(&self.source), self.vars.clone());
-        let (name, shells, body) = (world.thread_name(), self.shells, body.to_vec());
+        let (name, shells) = (world.thread_name(), self.shells);
         let called = name.clone();
         let run = move || {
             match world.kernel.thread() {
                 Ok(td) => world.host().enter(td.id(), || {
                     let _cur = td.curvnet_set(Some(vnet));
                     let mut child = Interp { vars, shells, ..Interp::new(&world, &td, &called, source) };
-                    let done = child.script(&body);
+                    let done = body(&mut child);
                     world.stopped(done);
                 }),
                 Err(errno) => {
-                    let span = body.first().map_or_else(Span::default, |stmt| stmt.span);
                     let what = Diagnostic::new(span, "too many threads at a time");
                     let diagnostics = Diagnostics::new((*source).clone(), vec![what]);
                     world.stopped(Err(Stop::Expectation { errno: Some(errno), diagnostics }));
@@ -175,8 +178,18 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
         self.children.push(self.world.host().spawn(name, Box::new(run)));
     }
 
+    /// `net_epoch { … }`.
+    pub(crate) fn section<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> R {
+        let td = self.td;
+        let _section = td.net_epoch_enter();
+        self.sections += 1;
+        let done = body(self);
+        self.sections -= 1;
+        done
+    }
+
     /// Joins everything that this thread has started.
-    fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         let children = core::mem::take(&mut self.children);
         if !children.is_empty() {
             self.world.host().join(&children);

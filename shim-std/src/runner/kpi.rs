@@ -18,6 +18,7 @@ use super::host::Host;
 use super::interp::Interp;
 use super::show;
 use super::world::{Attached, Handle};
+use crate::host::frame::ether;
 use crate::scenario::command::{Kpi, KpiCall};
 
 /// An interface for a call that may sleep.
@@ -91,12 +92,13 @@ impl<H: Host> Interp<'_, '_, H> {
             KpiCall::IfAllmulti { handle, on } => if_allmulti(td, &self.held(&handle)?.ifp, on),
             KpiCall::IfAddmulti { handle, mac } => if_addmulti(td, &self.held(&handle)?.ifp, SockAddr::Link(mac)),
             KpiCall::IfDelmulti { handle, mac } => if_delmulti(td, &self.held(&handle)?.ifp, SockAddr::Link(mac)),
-            KpiCall::IfTransmit { handle } => {
-                self.bare(&handle, |ifp, section| if_transmit(td, ifp, vec![0; 64], section))?
-            }
-            KpiCall::IfInput { handle } => self.bare(&handle, |ifp, section| {
-                if_input(td, ifp, vec![0; 64], section);
+            KpiCall::IfTransmit { handle, destination, source } => self.bare(&handle, |ifp, section| {
+                if_transmit(td, ifp, self.frame(ifp, destination, source, None), section)
+            })?,
+            KpiCall::IfInput { handle, destination, source } => self.bare(&handle, |ifp, section| {
+                if_input(td, ifp, self.frame(ifp, destination, source, None), section);
             }),
+            KpiCall::IfGetCounter { handle, counter } => self.property(&handle, |ifp| ifp.counter(counter).to_string()),
             KpiCall::Ip6Input { index } => {
                 let packets = ip6_input(td, index)?;
                 self.print(&packets.to_string());
@@ -114,7 +116,10 @@ impl<H: Host> Interp<'_, '_, H> {
             }
             KpiCall::TunTransient { name } => self.with_tun(name, |tun| tun.set_transient(true)),
             KpiCall::TunRead { name } => self.with_tun(name, |tun| tun.read(td).map(drop)),
-            KpiCall::TunWrite { name } => self.with_tun(name, |tun| tun.write(td, vec![0; 64])),
+            KpiCall::TunWrite { name } => self.with_tun(name, |tun| {
+                let bytes = ether([0xff; 6], [0; 6], None);
+                tun.write(td, self.world.frames.frame(bytes))
+            }),
             KpiCall::EpochWait {} => {
                 td.net_epoch_wait();
                 Ok(())

@@ -2,18 +2,19 @@
 //!
 //! A network namespace is a vnet, a device is an interface, `lo` is `lo0`, and a `dummy` is a `disc`, which throws
 //! everything away as well. What Linux has no notion of is left out of what the dialect shows: homes and borrowed
-//! interfaces. `ip netns del` therefore destroys what is inside, newest first, before the vnet goes; only hardware
-//! returns to where it came from.
+//! interfaces. Indices are those of one table for all namespaces, and stay over a move.
+//!
+//! What is made is here; what is changed, and moved, in `set.rs`; the end of a namespace in `netns.rs`.
 //!
 //! The numbers of errors are Linux's; [`linux_errno`] has the table.
 
 use core::fmt::Write as _;
 
 use ifnet::clone::{CloneParams, Peer, StackFlags, StackMode};
-use ifnet::drivers::{bridge_addm, bridge_delm, bridge_members};
+use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport};
 use ifnet::{
-    Errno, IfFlags, IfName, IfnetRef, Ifp, VnetRef, for_each_upper, if_clone_create_kind, if_rename, if_setflags,
-    if_setlladdr, if_setmtu, if_unregister, if_vmove_loan, ifunit_ref,
+    Errno, IfFlags, IfName, IfnetRef, Ifp, VnetRef, if_altnames, if_clone_create_kind, if_master, if_setflags,
+    if_setlladdr, if_unregister, if_unregister_group, ifunit_ref,
 };
 
 use super::host::Host;
@@ -21,7 +22,10 @@ use super::interp::Interp;
 use super::{Done, Fail, Status, show};
 use crate::scenario::Span;
 use crate::scenario::command::Ip;
-use crate::scenario::command::ip::{Ipvl, Link, LinkAdd, LinkKind, LinkSet};
+use crate::scenario::command::ip::{Ipvl, Link, LinkAdd, LinkKind};
+
+mod netns;
+mod set;
 
 /// What a call of `ip` asks the core for, as far as error numbers go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,9 @@ impl<H: Host> Interp<'_, '_, H> {
             }
             Ip::Monitor { netns } => self.monitor(netns.as_deref()).map_err(Fail::from),
             Ip::Link { netns, call } => self.link(netns.as_deref(), call),
+            Ip::Addr { netns, del, address, prefix, dev } => {
+                self.addr(netns.as_deref(), &dev, del, address, prefix).map_err(Fail::from)
+            }
         };
         Ok(status)
     }
@@ -90,21 +97,6 @@ impl<H: Host> Interp<'_, '_, H> {
             Some("1") => Ok(self.world.kernel.vnet0()),
             Some(name) => self.world.vnet_by_jail(name).ok_or(Errno::ENOENT),
         }
-    }
-
-    /// `ip netns del`: `cleanup_net`. The devices go newest first, each with what is stacked on it anywhere.
-    fn netns_del(&mut self, name: &str) -> Result<(), Errno> {
-        let vnet = self.netns(Some(name))?;
-        {
-            let _cur = self.td.curvnet_set(Some(vnet));
-            // By name: a reference held here would be waited for.
-            let names: Vec<_> = show::interfaces(self.td).iter().map(|ifp| ifp.name()).collect();
-            for name in names.iter().rev() {
-                // Gone with another one, not deletable (`lo0`, hardware), or taken by somebody else.
-                let _ = if_unregister(self.td, name);
-            }
-        }
-        self.jail_remove(name)
     }
 
     fn monitor(&self, netns: Option<&str>) -> Result<(), Errno> {
@@ -122,6 +114,10 @@ impl<H: Host> Interp<'_, '_, H> {
             Link::Del(name) => {
                 if_unregister(td, self.device(&name)).map_err(|errno| linux_errno(Call::Del, errno).into())
             }
+            Link::DelGroup(group) => {
+                if_unregister_group(td, group).map_err(|errno| linux_errno(Call::Del, errno).into())
+            }
+            Link::Property { name, del, altnames } => self.change_altnames(&name, del, &altnames).map_err(Fail::from),
             Link::Set { name, changes } => self.set(&name, changes).map_err(Fail::from),
             Link::Show(name) => self.show_links(name.as_deref()).map_err(Fail::from),
         }
@@ -145,18 +141,18 @@ impl<H: Host> Interp<'_, '_, H> {
             let _cur = td.curvnet_set(Some(below));
             self.lookup_device(lower)
         });
-        let mut params = CloneParams { lower: lower.transpose()?, mtu: add.mtu, ..CloneParams::NONE };
+        let mut params = CloneParams { lower: lower.transpose()?, mtu: add.mtu, index: add.index, ..CloneParams::NONE };
         let kind = self.parameters(&add.kind, &mut params)?;
-        let shares = matches!(add.kind, LinkKind::Ipvlan(_) | LinkKind::Ipvtap(_) | LinkKind::Macvlan(_));
-        if shares && let Some(lower) = &params.lower {
-            // A member's packets are its bridge's.
-            let _cur = td.curvnet_set(Some(lower.if_vnet(td)));
-            if self.master_of(lower).is_some() {
-                return Err(Errno::EBUSY);
+        let _cur = td.curvnet_set(Some(target.clone()));
+        let made = match add.name.as_deref() {
+            Some(name) => {
+                self.by_pattern(&target, name, |name| if_clone_create_kind(td, kind, Some(name), &params).map(drop))?
             }
+            None => if_clone_create_kind(td, kind, None, &params)?.to_string(),
+        };
+        if let Some(group) = add.group {
+            self.lookup_device(&made)?.set_link_group(group);
         }
-        let _cur = td.curvnet_set(Some(target));
-        let made = if_clone_create_kind(td, kind, add.name.as_deref(), &params)?;
         if let Some(address) = add.address {
             if_setlladdr(td, &*self.lookup_device(&made)?, address)?;
         }
@@ -183,113 +179,34 @@ impl<H: Host> Interp<'_, '_, H> {
             }
             LinkKind::Vlan(tag) => {
                 params.tag = Some(*tag);
-                "vlan"
+                "vlan8021q"
             }
             LinkKind::Bridge => "bridge",
+            LinkKind::Bond => "lagg",
             LinkKind::Dummy => "disc",
             LinkKind::Other(kind) => kind,
         })
-    }
-
-    /// `RTM_SETLINK`, in the order in which Linux does it: the move first, then the rest, one by one, with no way back.
-    fn set(&self, name: &str, mut changes: Vec<LinkSet>) -> Result<(), Errno> {
-        let td = self.td;
-        let errno = |errno| linux_errno(Call::Set, errno);
-        let mut name = self.device(name).to_owned();
-        let mut ifp = self.lookup_device(&name)?;
-        changes.sort_by_key(rank);
-        let new_name = changes.iter().find_map(|change| match change {
-            LinkSet::Name(new) => Some(new.clone()),
-            _ => None,
-        });
-        let mut moved = None;
-        for change in changes {
-            let there = moved.clone();
-            let _cur = there.map(|vnet| td.curvnet_set(Some(vnet)));
-            match change {
-                LinkSet::Netns(netns) => {
-                    let target = self.netns(Some(&netns))?;
-                    name = self.move_to(&ifp, name, &target, new_name.as_deref())?;
-                    moved = Some(target);
-                }
-                LinkSet::Address(address) => if_setlladdr(td, &ifp, address).map_err(errno)?,
-                LinkSet::Mtu(mtu) => if_setmtu(td, &ifp, mtu).map_err(errno)?,
-                LinkSet::Name(new) => {
-                    if new == "." || new == ".." || new.contains(['/', ':', ' ']) {
-                        return Err(Errno::EINVAL);
-                    }
-                    if_rename(td, &ifp, &new).map_err(errno)?;
-                    name = new;
-                    ifp = self.lookup_device(&name)?;
-                }
-                LinkSet::Master(master) => self.enslave(&ifp, master.as_deref()).map_err(errno)?,
-                LinkSet::Up => self.flag_up(&ifp, true).map_err(errno)?,
-                LinkSet::Down => self.flag_up(&ifp, false).map_err(errno)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// `dev_change_net_namespace`: everything is checked before anything changes. The name that the device has
-    /// afterwards: a new one is taken for the move only if the old one is taken where it goes.
-    fn move_to(
-        &self,
-        ifp: &Ifp<H>,
-        name: String,
-        target: &VnetRef<H>,
-        new_name: Option<&str>,
-    ) -> Result<String, Errno> {
-        let td = self.td;
-        if target.ptr_eq(&td.curvnet()) {
-            return Ok(name);
-        }
-        if ["lo", "bridge"].contains(&kind_of(ifp).as_str()) {
-            return Err(Errno::EINVAL);
-        }
-        let errno = |errno| linux_errno(Call::Move, errno);
-        match (if_vmove_loan(td, &name, target), new_name) {
-            (Ok(_), _) => Ok(name),
-            (Err(Errno::EEXIST), Some(new)) => {
-                if_rename(td, ifp, new).map_err(errno)?;
-                if_vmove_loan(td, new, target).map_err(errno)?;
-                Ok(new.to_owned())
-            }
-            (Err(error), _) => Err(errno(error)),
-        }
-    }
-
-    /// The interface of which this one is a member.
-    fn master_of(&self, ifp: &Ifp<H>) -> Option<IfnetRef<H>> {
-        show::interfaces(self.td).into_iter().find(|bridge| {
-            let mut found = false;
-            bridge_members(bridge, |member| found |= member.ptr_eq(ifp));
-            found
-        })
-    }
-
-    /// Whether something stands on the interface that takes its packets: it has one receiver at most.
-    fn is_port(&self, ifp: &Ifp<H>) -> bool {
-        let mut any = self.master_of(ifp).is_some();
-        for_each_upper(self.td, ifp, |_, _| any = true);
-        any
     }
 
     /// `do_set_master`: leaves the old master, and joins the new one.
     fn enslave(&self, ifp: &Ifp<H>, master: Option<&str>) -> Result<(), Errno> {
         let td = self.td;
         let master = master.map(|name| self.lookup_device(name)).transpose()?;
-        if let Some(former) = self.master_of(ifp) {
+        if let Some(former) = if_master(td, ifp) {
             if master.as_ref().is_some_and(|master| master.ptr_eq(&former)) {
                 return Ok(());
             }
-            bridge_delm(td, &former, ifp)?;
+            match kind_of(&former).as_str() {
+                "lagg" => lagg_delport(td, &former, ifp)?,
+                _ => bridge_delm(td, &former, ifp)?,
+            }
         }
         let Some(master) = master else { return Ok(()) };
         match kind_of(&master).as_str() {
             "bridge" if kind_of(ifp) == "bridge" => Err(Errno::ELOOP),
             "bridge" if kind_of(ifp) == "lo" => Err(Errno::EINVAL),
-            "bridge" if self.is_port(ifp) => Err(Errno::EBUSY),
             "bridge" => bridge_addm(td, &master, ifp),
+            "lagg" => lagg_addport(td, &master, ifp),
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -314,25 +231,19 @@ impl<H: Host> Interp<'_, '_, H> {
             }
             // Writing to a string cannot fail.
             let _ = write!(line, "> mtu {}", ifp.mtu());
-            if let Some(master) = self.master_of(&ifp) {
+            if let Some(master) = if_master(self.td, &ifp) {
                 let _ = write!(line, " master {}", master.name());
             }
             let _ = write!(line, " kind {}", kind_of(&ifp));
+            if ifp.link_group() != 0 {
+                let _ = write!(line, " group {}", ifp.link_group());
+            }
+            if_altnames(&ifp, |altname| {
+                let _ = write!(line, " altname {altname}");
+            });
             self.print(&line);
         }
         Ok(())
-    }
-}
-
-/// The order of `do_setlink`.
-fn rank(change: &LinkSet) -> u8 {
-    match change {
-        LinkSet::Netns(_) => 0,
-        LinkSet::Address(_) => 1,
-        LinkSet::Mtu(_) => 2,
-        LinkSet::Name(_) => 3,
-        LinkSet::Master(_) => 4,
-        LinkSet::Up | LinkSet::Down => 5,
     }
 }
 

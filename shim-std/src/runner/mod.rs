@@ -23,7 +23,7 @@
 //! ```
 
 pub(crate) mod device;
-mod explored;
+pub(crate) mod explored;
 pub(crate) mod finish;
 mod host;
 mod ifconfig;
@@ -31,7 +31,8 @@ pub(crate) mod interp;
 pub(crate) mod jail;
 mod kpi;
 mod linux;
-mod observe;
+pub(crate) mod observe;
+mod packets;
 mod perform;
 mod show;
 #[cfg(test)]
@@ -109,10 +110,21 @@ impl core::error::Error for Failure {}
 /// # Panics
 /// When the emulated kernel does, in the way of the host.
 pub fn execute<H: Host>(host: H, source: &Source, script: &Script, boot: &Boot) -> Result<(), Failure> {
-    let memory = host.allocator();
     let concurrent = script.is_concurrent() || script.is_linux();
     let tasks = boot.tasks.unwrap_or(if concurrent { TaskMode::Deferred } else { TaskMode::Immediate });
-    let config = Config::default().threads(MAX_THREADS).tasks(tasks).hazards(boot.hazards);
+    execute_with(host, source, tasks, boot.hazards, |main| main.script(&script.stmts))
+}
+
+/// [`execute`], with a main thread that does what `body` says. What is spawned must be waited for.
+pub(crate) fn execute_with<H: Host>(
+    host: H,
+    source: &Source,
+    tasks: TaskMode,
+    hazards: HazardSet,
+    body: impl FnOnce(&mut Interp<'_, '_, H>) -> Result<(), Stop>,
+) -> Result<(), Failure> {
+    let memory = host.allocator();
+    let config = Config::default().threads(MAX_THREADS).tasks(tasks).hazards(hazards);
     let kernel = Kernel::boot(host, config).map_err(Failure::Boot)?;
     let world = Arc::new(World::new(kernel));
     let worker = (tasks == TaskMode::Deferred).then(|| world::spawn_worker(&world));
@@ -120,7 +132,7 @@ pub fn execute<H: Host>(host: H, source: &Source, script: &Script, boot: &Boot) 
         let td = world.kernel.thread().map_err(Failure::Boot)?;
         world.kernel.platform().enter(td.id(), || {
             let mut main = Interp::new(&world, &td, "main", Arc::new(source.clone()));
-            let done = main.script(&script.stmts);
+            let done = body(&mut main);
             drop(main);
             world.stopped(done);
             finish::take_down(&world, &td);

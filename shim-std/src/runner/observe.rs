@@ -28,6 +28,17 @@ struct Seen {
     commands: BTreeMap<ThreadId, String>,
     /// Indices of the interfaces that are up.
     up: BTreeSet<u32>,
+    /// Every interface that has arrived, if somebody [follows](Observer::follow).
+    listed: Option<Vec<Listed>>,
+}
+
+/// An interface as the events tell of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    /// Number of the vnet whose list it is on; `None` once it has departed.
+    pub(crate) vnet: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -40,6 +51,16 @@ struct Monitor {
 impl Observer {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on arrivals and departures are kept: who is where can then be seen without a lock of the core.
+    pub(crate) fn follow(&self) {
+        self.seen().listed.get_or_insert_default();
+    }
+
+    /// Looks at what has arrived so far, in the order of arrival; nothing, unless [followed](Self::follow).
+    pub(crate) fn listed<R>(&self, look: impl FnOnce(&[Listed]) -> R) -> R {
+        look(self.seen().listed.as_deref().unwrap_or_default())
     }
 
     /// `ip monitor`: from now on the events of this vnet are noted. A second monitor of the same namespace begins anew.
@@ -123,6 +144,20 @@ fn callers(function: &str) -> &'static [&'static str] {
 
 impl Seen {
     fn interface(&mut self, event: &str, ifp: IfView<'_>) -> Option<String> {
+        if let Some(listed) = &mut self.listed {
+            let mut here = listed.iter_mut().filter(|other| other.index == ifp.index && other.vnet == Some(ifp.vnet));
+            match event {
+                "ifnet_departure_event" => {
+                    if let Some(it) = here.next() {
+                        it.vnet = None;
+                    }
+                }
+                "ifnet_arrival_event" => {
+                    listed.push(Listed { index: ifp.index, name: ifp.name.to_owned(), vnet: Some(ifp.vnet) });
+                }
+                _ => {}
+            }
+        }
         let was_up = match event {
             "ifnet_event UP" => !self.up.insert(ifp.index),
             "ifnet_event DOWN" => self.up.remove(&ifp.index),
@@ -191,6 +226,20 @@ mod tests {
         assert!(order(&["ipvlan_uninit veth_dellink", "veth_dellink a"]).unwrap_err().contains("came before"));
         assert!(order(&["free_netdev a"]).unwrap_err().contains("2 times"));
         assert!(order(&["free_netdev b"]).unwrap_err().contains("0 times"));
+    }
+
+    #[test]
+    fn who_is_where_follows_moves_and_renames() {
+        let observer = Observer::default();
+        event(&observer, "ifnet_arrival_event", view("x", 1));
+        assert_eq!(observer.listed(<[_]>::len), 0, "nobody follows");
+        observer.follow();
+        event(&observer, "ifnet_arrival_event", view("a", 1));
+        event(&observer, "ifnet_departure_event", view("a", 1));
+        event(&observer, "ifnet_arrival_event", view("b", 2));
+        let seen = observer.listed(<[_]>::to_vec);
+        let seen: Vec<_> = seen.iter().map(|it| (it.name.as_str(), it.vnet)).collect();
+        assert_eq!(seen, [("a", None), ("b", Some(2))]);
     }
 
     #[test]

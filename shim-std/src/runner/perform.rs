@@ -4,7 +4,7 @@ use core::mem;
 use std::sync::Arc;
 
 use ifnet::platform::Mutex as _;
-use ifnet::{Errno, Thread, bpf_open, drivers, if_transmit, ifunit};
+use ifnet::{Errno, bpf_open, drivers};
 
 use super::host::Host;
 use super::interp::{Interp, Stop};
@@ -30,7 +30,7 @@ impl<H: Host> Interp<'_, '_, H> {
             Cmd::Kldload { module } => self.kldload(&module).map_err(Fail::from),
             Cmd::Kldunload { module } => self.kldunload(&module).map_err(Fail::from),
             Cmd::Tcpdump { interface } => self.tcpdump(&interface).map_err(Fail::from),
-            Cmd::Ping { interface } => ping(self.td, &interface).map_err(Fail::from),
+            Cmd::Ping { interface, to } => self.ping(&interface, to).map_err(Fail::from),
             Cmd::Kpi(kpi) => self.kpi(kpi).map_err(Fail::from),
             Cmd::Show(show) => self.show(show).map_err(Fail::from),
             Cmd::Order(events) => self.world.host().observer().in_order(&events).map_err(Fail::because),
@@ -119,13 +119,6 @@ impl<H: Host> Interp<'_, '_, H> {
 /// The kind of interface that a module brings: `if_epair` brings `epair`.
 fn kind(module: &str) -> &str {
     module.strip_prefix("if_").unwrap_or(module)
-}
-
-/// A packet out of an interface, as `ping -I` would send.
-fn ping<H: Host>(td: &Thread<'_, H>, interface: &str) -> Result<(), Errno> {
-    let section = td.net_epoch_enter();
-    let ifp = ifunit(td, interface).ok_or(Errno::ENXIO)?;
-    if_transmit(td, &ifp, vec![0; 64], &section)
 }
 
 fn judge(test: &Test) -> Status {

@@ -11,12 +11,13 @@ use std::thread;
 
 use ifnet::TaskMode;
 use ifnet::hazard::HazardSet;
-use ifnet::platform::{Channel, LockEvent, Platform, ThreadId};
+use ifnet::platform::{Channel, FrameHeader, LockEvent, Platform, ThreadId};
 use ifnet::trace::Record;
 
 use super::host::Host;
 use super::{Boot, Failure, Observer, execute};
 use crate::alloc::CountingAlloc;
+use crate::host::frame::Frame;
 use crate::host::threads::{Halted, KernelPanic, Lock, Sleeper, ThreadHost};
 use crate::scenario::{Diagnostics, Script, Source, parse};
 
@@ -170,7 +171,7 @@ fn watch(shared: &Shared, end: &mpsc::Receiver<Option<Failure>>, patience: Durat
 pub struct Threads(Arc<Shared>);
 
 struct Shared {
-    host: ThreadHost,
+    host: ThreadHost<Frame>,
     lines: Mutex<Lines>,
     handles: Mutex<Vec<thread::JoinHandle<()>>>,
     deadlock: Mutex<Option<Vec<Sleeper>>>,
@@ -385,7 +386,7 @@ impl Host for Threads {
 impl Platform for Threads {
     type Mutex<T: Send> = Lock<T>;
     type Allocator = CountingAlloc;
-    type Buffer = Vec<u8>;
+    type Buffer = Frame;
 
     fn allocator(&self) -> CountingAlloc {
         self.0.host.allocator()
@@ -411,15 +412,19 @@ impl Platform for Threads {
         self.0.host.work_queued();
     }
 
-    fn copy_packet(&self, packet: &Vec<u8>) -> Option<Vec<u8>> {
+    fn copy_packet(&self, packet: &Frame) -> Option<Frame> {
         self.0.host.copy_packet(packet)
     }
 
-    fn vlan_encap(&self, frame: &mut Vec<u8>, tag: u16) -> bool {
+    fn frame_header(&self, frame: &Frame) -> Option<FrameHeader> {
+        self.0.host.frame_header(frame)
+    }
+
+    fn vlan_encap(&self, frame: &mut Frame, tag: u16) -> bool {
         self.0.host.vlan_encap(frame, tag)
     }
 
-    fn vlan_decap(&self, frame: &mut Vec<u8>) -> Option<u16> {
+    fn vlan_decap(&self, frame: &mut Frame) -> Option<u16> {
         self.0.host.vlan_decap(frame)
     }
 

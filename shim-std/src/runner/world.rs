@@ -9,6 +9,7 @@ use ifnet::{BpfListener, Errno, IfnetOwner, IfnetRef, Ifp, Kernel, Thread, TunHa
 
 use super::host::Host;
 use super::interp::Stop;
+use crate::host::frame::FramePool;
 use crate::scenario::Diagnostics;
 
 /// A jail, which is a vnet by name.
@@ -67,6 +68,8 @@ pub(crate) struct World<H: Host> {
     in_flight: H::Mutex<usize>,
     outcome: H::Mutex<Outcome>,
     threads: AtomicUsize,
+    /// Counts the packets of the scenario.
+    pub(crate) frames: FramePool,
 }
 
 /// What went wrong so far.
@@ -93,6 +96,7 @@ impl<H: Host> World<H> {
             in_flight: H::Mutex::new(0),
             outcome: H::Mutex::new(Outcome::default()),
             threads: AtomicUsize::new(0),
+            frames: FramePool::default(),
         }
     }
 
@@ -152,7 +156,7 @@ impl<H: Host> World<H> {
 
     /// The kernel and what went wrong; everything else is given back.
     pub(crate) fn into_parts(self) -> (Kernel<H>, Outcome) {
-        let Self { kernel, tables, in_flight: _, outcome, threads: _ } = self;
+        let Self { kernel, tables, in_flight: _, outcome, threads: _, frames: _ } = self;
         drop(tables);
         let outcome = core::mem::take(&mut *outcome.lock());
         (kernel, outcome)
@@ -178,6 +182,12 @@ impl<H: Host> World<H> {
             return Some(self.kernel.vnet0());
         }
         self.tables.lock().jails.iter().find(|jail| jail.name == name)?.vnet.clone()
+    }
+
+    /// Every vnet, the default one first.
+    pub(crate) fn vnets(&self) -> Vec<VnetRef<H>> {
+        let tables = self.tables.lock();
+        core::iter::once(self.kernel.vnet0()).chain(tables.jails.iter().filter_map(|jail| jail.vnet.clone())).collect()
     }
 
     /// Any vnet by its number.

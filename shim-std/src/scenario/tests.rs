@@ -6,7 +6,7 @@ use ifnet::Errno;
 
 use super::command::KpiCall;
 use super::command::ifconfig::{Action, Ifconfig};
-use super::command::ip::{Ip, Ipvl, Link, LinkAdd, LinkKind};
+use super::command::ip::{Ip, Ipvl, Link, LinkAdd, LinkKind, LinkSet};
 use super::*;
 
 fn good(text: &str) -> Script {
@@ -105,6 +105,8 @@ fn seed_2_verbatim() {
             netns: None,
             mtu: None,
             address: None,
+            index: None,
+            group: None,
             up: false,
             kind,
         })
@@ -115,6 +117,28 @@ fn seed_2_verbatim() {
         add("ipvl2", Some(("veth0", "ns1")), LinkKind::Ipvlan(Ipvl { mode: Some("l2".into()), ..Ipvl::default() }));
     assert_eq!(cmd(text[4]), Cmd::Ip(Ip::Link { netns: Some("ns2".into()), call: ipvlan }));
     assert_eq!(cmd(text[6]), Cmd::Ip(Ip::Link { netns: Some("ns1".into()), call: Link::Del("veth0".into()) }));
+}
+
+#[test]
+fn the_rest_of_the_linux_dialect() {
+    let link = |call| Cmd::Ip(Ip::Link { netns: None, call });
+    assert_eq!(cmd("ip link del group 9"), link(Link::DelGroup(9)));
+    let set = Link::Set { name: "a".into(), changes: vec![LinkSet::Group(9), LinkSet::Name("b%d".into())] };
+    assert_eq!(cmd("ip link set a group 9 name b%d"), link(set));
+    for (verb, del) in [("add", false), ("del", true)] {
+        let altnames = vec!["b".to_owned(), "c".to_owned()];
+        let property = Link::Property { name: "a".into(), del, altnames };
+        assert_eq!(cmd(&format!("ip link property {verb} dev a altname b altname c")), link(property));
+        let addr = |address: &str, prefix| Ip::Addr {
+            netns: Some("ns1".into()),
+            del,
+            address: address.parse().unwrap(),
+            prefix,
+            dev: "a".into(),
+        };
+        assert_eq!(cmd(&format!("ip -n ns1 addr {verb} 10.0.0.1 dev a")), Cmd::Ip(addr("10.0.0.1", None)));
+        assert_eq!(cmd(&format!("ip -n ns1 addr {verb} fe80::1/64 a")), Cmd::Ip(addr("fe80::1", Some(64))));
+    }
 }
 
 #[test]
@@ -203,6 +227,12 @@ fn slips_are_reported_where_they_are() {
         ("ifconfig a vlan 5", "t:1:12: a vlan needs both a tag and a parent"),
         ("[ a = b", "t:1:1: `[` is not closed"),
         ("ip link add x type vteh", "t:1:20: unknown type `vteh`; did you mean `veth`?"),
+        ("ip link add x index 0 type dummy", "t:1:21: `0` is not an index: a number from 1 to 2147483647"),
+        ("ip link del group x", "t:1:19: `x` is not a group: a number from 0 to 4294967295"),
+        ("ip link property add dev x", "t:1:26: `ip link property` needs a property"),
+        ("ip link property add x altnam y", "t:1:24: unknown property `altnam`; did you mean `altname`?"),
+        ("ip addr add 10.0.0.1/33 dev x", "t:1:13: `10.0.0.1/33` is not an address"),
+        ("ip addr ad 10.0.0.1 dev x", "t:1:9: unknown verb of `ip addr` `ad`; did you mean `add`?"),
         ("sleep -1", "t:1:7: `-1` is not a number of seconds up to a day"),
     ] {
         assert_eq!(bad(text), expected);

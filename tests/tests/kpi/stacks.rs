@@ -1,13 +1,10 @@
 //! VLANs, bridges and aggregates: packets through them, and what each side shows of a membership.
 
-use ifnet::drivers::{
-    bridge_addm, bridge_delm, bridge_members, lagg_addport, lagg_delport, lagg_ports, vlan_config, vlan_parent,
-    vlan_unconfig,
-};
+use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport, vlan_config, vlan_parent, vlan_unconfig};
 use ifnet::{
-    Errno, IfCounter, IfFlags, IfnetRef, LinkState, SockAddr, bpf_open, if_clone_create, if_clone_destroy,
-    if_link_state_change, if_lladdr, if_setflags, if_setlladdr, if_setmtu, if_transmit, if_vmove_loan,
-    if_vmove_reclaim, ifunit_ref, vnet_alloc, vnet_destroy,
+    Errno, IfCounter, IfFlags, IfnetRef, LinkState, SockAddr, bpf_open, for_each_lower, if_clone_create,
+    if_clone_destroy, if_link_state_change, if_lladdr, if_setflags, if_setlladdr, if_setmtu, if_transmit,
+    if_vmove_loan, if_vmove_reclaim, ifunit_ref, vnet_alloc, vnet_destroy,
 };
 
 use super::bed::{Host, Td, kernel, settle, within};
@@ -38,9 +35,10 @@ fn received(ifp: &Ref) -> usize {
     ifp.counter(IfCounter::Ipackets)
 }
 
-fn names(each: impl FnOnce(&mut dyn FnMut(&Ref))) -> Vec<String> {
+/// The members, in the order of joining.
+fn members(td: &Td<'_>, master: &Ref) -> Vec<String> {
     let mut names = Vec::new();
-    each(&mut |ifp| names.push(ifp.name().to_string()));
+    for_each_lower(td, master, |ifp, member| names.extend(member.then(|| ifp.name().to_string())));
     names
 }
 
@@ -90,7 +88,7 @@ fn a_vlan_takes_after_its_parent_and_is_itself_again_without() {
         );
         assert_eq!((vlan.mtu(), vlan.link_state(), if_lladdr(td, &vlan)), (1496, LinkState::Up, if_lladdr(td, &a)));
         assert!(vlan.flags().contains(IfFlags::RUNNING));
-        assert_eq!(a.refcount(), refs + 1, "the trunk holds the parent");
+        assert_eq!(a.refcount(), refs + 1, "the VLAN holds its parent");
         if_setlladdr(td, &a, [2, 0, 0, 0, 0, 9]).unwrap();
         if_link_state_change(td, &a, LinkState::Down);
         settle(td);
@@ -138,7 +136,7 @@ fn a_bridge_passes_a_packet_to_all_other_members() {
             assert!(a.flags().contains(IfFlags::PROMISC));
             assert_eq!(if_setmtu(td, a, 1400), Err(Errno::EOPNOTSUPP));
         }
-        assert_eq!(names(|each| bridge_members(&bridge, each)), ["epair0a", "epair1a", "epair2a"]);
+        assert_eq!(members(td, &bridge), ["epair0a", "epair1a", "epair2a"]);
         let arrived = || ends.iter().map(|(_, b)| received(b)).collect::<Vec<_>>();
         assert_eq!(send(td, &ends[0].1), Ok(()), "into the bridge from outside");
         assert_eq!(arrived(), [0, 1, 1]);
@@ -181,7 +179,7 @@ fn ports_show_the_address_of_the_primary_and_get_their_own_back() {
         lagg_addport(td, &lagg, &a).unwrap();
         lagg_addport(td, &lagg, &b).unwrap();
         assert_eq!(shown(), [own_a; 3]);
-        assert_eq!(names(|each| lagg_ports(&lagg, each)), ["epair0a", "epair1a"]);
+        assert_eq!(members(td, &lagg), ["epair0a", "epair1a"]);
         if_setlladdr(td, &lagg, [2, 0, 0, 0, 0, 9]).unwrap();
         assert_eq!(shown(), [Some(SockAddr::Link([2, 0, 0, 0, 0, 9])); 3]);
         lagg_delport(td, &lagg, &a).unwrap();

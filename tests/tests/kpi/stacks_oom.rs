@@ -11,6 +11,8 @@ use super::bed::{Td, kernel_with_memory, settle, snapshot};
 struct Case {
     name: &'static str,
     setup: &'static [&'static str],
+    /// Masters and their members.
+    members: &'static [[&'static str; 2]],
     call: fn(&Td<'_>) -> Result<(), Errno>,
     /// Runs without memory.
     back: fn(&Td<'_>),
@@ -30,12 +32,14 @@ const CASES: &[Case] = &[
     Case {
         name: "create of epair0a.10",
         setup: &["epair0"],
+        members: &[],
         call: |td| if_clone_create(td, "epair0a.10").map(drop),
         back: |td| destroy(td, "epair0a.10"),
     },
     Case {
         name: "create of vlan with a parent",
         setup: &["epair0"],
+        members: &[],
         call: |td| {
             let params = CloneParams { lower: ifunit_ref(td, "epair0a"), tag: Some(10), ..CloneParams::default() };
             if_clone_create2(td, "vlan", &params).map(|name| assert_eq!(&*name, "vlan0"))
@@ -45,38 +49,71 @@ const CASES: &[Case] = &[
     Case {
         name: "vlan_config",
         setup: &["epair0", "vlan0"],
+        members: &[],
         call: pair!(vlan_config, "vlan0", "epair0a", 10),
         back: |td| vlan_unconfig(td, &*ifunit_ref(td, "vlan0").unwrap()).unwrap(),
     },
     Case {
         name: "vlan_config of a second child",
         setup: &["epair0", "vlan0", "epair0a.1", "epair0a.2", "epair0a.3", "epair0a.4"],
+        members: &[],
         call: pair!(vlan_config, "vlan0", "epair0a", 10),
         back: |td| vlan_unconfig(td, &*ifunit_ref(td, "vlan0").unwrap()).unwrap(),
     },
     Case {
         name: "bridge create",
         setup: &[],
+        members: &[],
         call: |td| if_clone_create(td, "bridge").map(drop),
         back: |td| destroy(td, "bridge0"),
     },
     Case {
         name: "bridge_addm",
         setup: &["epair0", "bridge0"],
+        members: &[],
         call: pair!(bridge_addm, "bridge0", "epair0a"),
         back: |td| pair!(bridge_delm, "bridge0", "epair0a")(td).unwrap(),
     },
     Case {
         name: "lagg_addport",
         setup: &["epair0", "lagg0"],
+        members: &[],
         call: pair!(lagg_addport, "lagg0", "epair0a"),
         back: |td| pair!(lagg_delport, "lagg0", "epair0a")(td).unwrap(),
+    },
+    Case {
+        name: "bridge_addm of a VLAN whose parent is a member",
+        setup: &["epair0", "epair0a.1", "bridge0"],
+        members: &[["bridge0", "epair0a"]],
+        call: pair!(bridge_addm, "bridge0", "epair0a.1"),
+        back: |td| pair!(bridge_delm, "bridge0", "epair0a.1")(td).unwrap(),
+    },
+    Case {
+        name: "vlan_config on a bridge with members",
+        setup: &["epair0", "bridge0", "vlan0"],
+        members: &[["bridge0", "epair0a"]],
+        call: pair!(vlan_config, "vlan0", "bridge0", 10),
+        back: |td| vlan_unconfig(td, &*ifunit_ref(td, "vlan0").unwrap()).unwrap(),
+    },
+    Case {
+        name: "create of ipvlan on a vlan on a lagg",
+        setup: &["epair0", "lagg0", "lagg0.10"],
+        members: &[["lagg0", "epair0a"]],
+        call: |td| {
+            let params = CloneParams { lower: ifunit_ref(td, "lagg0.10"), ..CloneParams::default() };
+            if_clone_create2(td, "ipvlan", &params).map(|name| assert_eq!(&*name, "ipvlan0"))
+        },
+        back: |td| destroy(td, "ipvlan0"),
     },
 ];
 
 fn begin(td: &Td<'_>, case: &Case) {
     for name in case.setup {
         if_clone_create(td, name).expect(name);
+    }
+    for [master, member] in case.members {
+        let join = if master.starts_with("bridge") { bridge_addm } else { lagg_addport };
+        join(td, &ifunit_ref(td, master).unwrap(), &ifunit_ref(td, member).unwrap()).expect(member);
     }
     settle(td);
 }
@@ -136,14 +173,21 @@ fn a_departure_and_the_death_of_a_vnet_need_no_memory() {
         pair!(lagg_addport, "lagg0", "epair1a")(td).unwrap();
         pair!(lagg_addport, "lagg0", "epair1b")(td).unwrap();
         drop(if_vmove_loan(td, "epair0a.20", &jail).unwrap());
+        let params = CloneParams { lower: ifunit_ref(td, "lagg0"), ..CloneParams::default() };
+        let upper = if_clone_create2(td, "macvlan", &params).unwrap();
+        drop(params);
+        if_clone_create(td, &format!("{upper}.30")).unwrap();
+        pair!(bridge_addm, "bridge0", "macvlan0.30")(td).unwrap();
         memory.fail_from(1);
         destroy(td, "epair0b");
         destroy(td, "epair1b");
+        destroy(td, "lagg0");
+        destroy(td, "macvlan0.30");
         ifnet::vnet_destroy(td, &jail).unwrap();
         settle(td);
         memory.fail_never();
         ifnet::invariants::check(td).expect("sound");
-        for name in ["bridge0", "lagg0", "epair0a.10", "epair0a.20"] {
+        for name in ["bridge0", "epair0a.10", "epair0a.20"] {
             destroy(td, name);
         }
     });

@@ -373,3 +373,33 @@ fn a_create_that_is_refused_memory_leaves_nothing() {
     seed.finish();
     end(&host, kernel);
 }
+
+#[test]
+fn a_group_is_given_up_whole_before_the_first_departs() {
+    let (host, kernel) = kernel(TaskMode::Immediate);
+    let seed = Seed::new(&kernel, "macvlan");
+    seed.upper(0, "macvlan", "m0", 0, "veth0", None).expect("memory");
+    let delete = |group| seed.at(0, || if_unregister_group(&seed.td, group));
+    assert_eq!((delete(0), delete(9)), (Err(Errno::EPERM), Err(Errno::ENODEV)));
+    for (vnet, name) in [(0, "m0"), (0, "veth0"), (0, "lo0"), (1, "ipvl2")] {
+        seed.find(vnet, name).set_link_group(9);
+    }
+    let before = seed.ns[0].ifcnt();
+    assert_eq!(delete(9), Err(Errno::EOPNOTSUPP), "lo0 stays");
+    assert_eq!(seed.ns[0].ifcnt(), before, "and so do the others");
+    seed.find(0, "lo0").set_link_group(0);
+    // The peer goes too, and the uppers elsewhere, of whatever group.
+    assert_eq!(delete(9), Ok(()));
+    assert_eq!(seed.ns.each_ref().map(|vnet| vnet.ifcnt()), [1; 3]);
+    // Kinds that do not unregister in batches.
+    for name in ["bridge0", "epair0", "disc0"] {
+        let made = seed.at(0, || crate::if_clone_create(&seed.td, name)).expect("memory");
+        seed.find(0, &made).set_link_group(4);
+    }
+    seed.find(0, "epair0b").set_link_group(4);
+    assert_eq!(delete(4), Ok(()));
+    assert_eq!(seed.ns[0].ifcnt(), 1);
+    seed.sound();
+    seed.finish();
+    end(&host, kernel);
+}

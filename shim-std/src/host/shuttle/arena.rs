@@ -48,6 +48,9 @@ struct State {
     taken: Vec<(NonNull<u8>, Layout)>,
     usage: Usage,
     fail_at: Option<u64>,
+    /// Then every so many of those that follow; 0: none.
+    fail_every: u64,
+    refused: u64,
 }
 
 /// What an [`Arena`] has been asked for.
@@ -75,6 +78,8 @@ impl Arena {
             taken: Vec::new(),
             usage: Usage::default(),
             fail_at: None,
+            fail_every: 0,
+            refused: 0,
         }))))
     }
 
@@ -86,7 +91,22 @@ impl Arena {
 
     /// Refuses the allocation with this number (the first is 1, counted in [`Usage::allocations`]); `None`: none.
     pub fn fail_at(&self, number: Option<u64>) {
-        self.state().fail_at = number;
+        let mut state = self.state();
+        state.fail_at = number;
+        state.fail_every = 0;
+    }
+
+    /// Refuses the `nth` allocation from now on (1 is the next), and then every `every`-th; 0: only that one.
+    pub fn fail_next(&self, nth: u64, every: u64) {
+        let mut state = self.state();
+        state.fail_at = Some(state.usage.allocations + nth);
+        state.fail_every = every;
+    }
+
+    /// How many allocations were refused because of [`fail_at`](Self::fail_at) or [`fail_next`](Self::fail_next).
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.state().refused
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,6 +128,16 @@ fn class(layout: Layout) -> Option<usize> {
 }
 
 impl State {
+    /// Whether the allocation that was just counted is to be refused.
+    fn refuses(&mut self) -> bool {
+        let Some(since) = self.fail_at.and_then(|first| self.usage.allocations.checked_sub(first)) else {
+            return false;
+        };
+        let refuses = since == 0 || self.fail_every != 0 && since.is_multiple_of(self.fail_every);
+        self.refused += u64::from(refuses);
+        refuses
+    }
+
     fn block(&mut self, class: usize) -> Option<NonNull<u8>> {
         if let Some(block) = self.free[class].pop() {
             return Some(block);
@@ -145,7 +175,7 @@ unsafe impl Allocator for Arena {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let mut state = self.state();
         state.usage.allocations += 1;
-        if state.fail_at == Some(state.usage.allocations) || layout.align() > SLAB {
+        if state.refuses() || layout.align() > SLAB {
             return Err(AllocError);
         }
         let class = class(layout).ok_or(AllocError)?;
@@ -213,6 +243,12 @@ mod tests {
         let layout = Layout::new::<u64>();
         assert!(arena.allocate(layout).is_ok());
         assert!(arena.allocate(layout).is_err());
+        assert!(arena.allocate(layout).is_ok());
+        arena.fail_next(2, 3);
+        let refused: Vec<bool> = (0..8).map(|_| arena.allocate(layout).is_err()).collect();
+        assert_eq!(refused, [false, true, false, false, true, false, false, true]);
+        assert_eq!(arena.refused(), 4);
+        arena.fail_at(None);
         assert!(arena.allocate(layout).is_ok());
     }
 }

@@ -161,7 +161,8 @@ pub(super) fn decode(args: &mut Args<'_>) -> Result<Ifconfig, CmdError> {
     let Some(first) = args.next() else { return Ok(Ifconfig::All) };
     match first.text.as_str() {
         "-l" => return Ok(Ifconfig::List),
-        "-a" => return Ok(Ifconfig::All),
+        // `-m` adds the supported media, of which there are none.
+        "-a" | "-am" => return Ok(Ifconfig::All),
         "-C" => return Ok(Ifconfig::Cloners),
         "-g" => return Ok(Ifconfig::Group(args.value(first, "a group")?.text.clone())),
         option if option.starts_with('-') => return Err(first.unknown("option", &["-l", "-a", "-C", "-g"])),

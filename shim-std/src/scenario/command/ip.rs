@@ -1,7 +1,10 @@
-//! The Linux dialect: `ip netns` and `ip [-n NS] link`, as far as seed 2 and its neighbours need it.
+//! The Linux dialect: `ip netns`, `ip [-n NS] link` and `ip [-n NS] addr`, as far as seed 2 and its neighbours need it.
 //!
 //! A network namespace is a vnet, and its name is a jail's name.
 
+use core::net::IpAddr;
+
+use super::super::diag::quote;
 use super::super::suggest::nearest;
 use super::CmdError;
 use super::args::{Arg, Args};
@@ -34,6 +37,19 @@ pub enum Ip {
         /// What is done.
         call: Link,
     },
+    /// `ip [-n NS] addr add|del A[/P] dev NAME`
+    Addr {
+        /// `-n NS`: the namespace it runs in, if not the thread's.
+        netns: Option<String>,
+        /// Whether it is taken away.
+        del: bool,
+        /// The address.
+        address: IpAddr,
+        /// The length of its prefix; all of it, if none is said.
+        prefix: Option<u8>,
+        /// The device.
+        dev: String,
+    },
 }
 
 /// What `ip link` does.
@@ -43,6 +59,17 @@ pub enum Link {
     Add(LinkAdd),
     /// `del NAME`
     Del(String),
+    /// `del group N`
+    DelGroup(u32),
+    /// `property add|del dev NAME altname ALT…`
+    Property {
+        /// The device.
+        name: String,
+        /// Whether they are taken away.
+        del: bool,
+        /// The further names, in order; never empty.
+        altnames: Vec<String>,
+    },
     /// `set NAME …`
     Set {
         /// The device.
@@ -69,6 +96,10 @@ pub struct LinkAdd {
     pub mtu: Option<u32>,
     /// `address MAC`
     pub address: Option<[u8; 6]>,
+    /// `index N`
+    pub index: Option<u32>,
+    /// `group N`
+    pub group: Option<u32>,
     /// `up`: brought up at once.
     pub up: bool,
     /// `type …`
@@ -95,6 +126,8 @@ pub enum LinkKind {
     Vlan(u16),
     /// `bridge`
     Bridge,
+    /// `bond`
+    Bond,
     /// `dummy`
     Dummy,
     /// Any other word: the kernel's to refuse.
@@ -129,17 +162,20 @@ pub enum LinkSet {
     Mtu(u32),
     /// `address MAC`
     Address([u8; 6]),
+    /// `group N`
+    Group(u32),
 }
 
-const TYPES: &[&str] = &["veth", "ipvlan", "ipvtap", "macvlan", "vlan", "bridge", "dummy"];
+const TYPES: &[&str] = &["veth", "ipvlan", "ipvtap", "macvlan", "vlan", "bridge", "bond", "dummy"];
 
 pub(super) fn decode(args: &mut Args<'_>) -> Result<Ip, CmdError> {
     let mut netns = None;
     loop {
-        let object = args.need("`netns`, `link` or `monitor`")?;
+        let object = args.need("`netns`, `link`, `addr` or `monitor`")?;
         match object.text.as_str() {
             "-n" | "-netns" => netns = Some(value(object, args, "a namespace")?),
             "link" => return Ok(Ip::Link { netns, call: link(object, args)? }),
+            "addr" | "address" => return addr(object, netns, args),
             "monitor" => {
                 // All there is to be seen are links.
                 let _ = args.eat("link") || args.eat("all");
@@ -147,7 +183,7 @@ pub(super) fn decode(args: &mut Args<'_>) -> Result<Ip, CmdError> {
             }
             "netns" if netns.is_some() => return Err(object.error("`-n` has no meaning before `netns`")),
             "netns" => return self::netns(object, args),
-            _ => return Err(object.unknown("object of `ip`", &["netns", "link", "monitor"])),
+            _ => return Err(object.unknown("object of `ip`", &["netns", "link", "addr", "monitor"])),
         }
     }
 }
@@ -172,16 +208,67 @@ fn link(object: &Arg, args: &mut Args<'_>) -> Result<Link, CmdError> {
     match verb.text.as_str() {
         "add" => add(verb, args).map(Link::Add),
         "del" | "delete" => {
+            if args.peek().is_some_and(|arg| arg.text == "group") {
+                return group(args.need("a group")?, args).map(Link::DelGroup);
+            }
             args.eat("dev");
             value(verb, args, "a device").map(Link::Del)
         }
+        "property" => property(verb, args),
         "set" => set(verb, args),
         "show" | "list" | "ls" => {
             args.eat("dev");
             Ok(Link::Show(args.next().map(|arg| arg.text.clone())))
         }
-        _ => Err(verb.unknown(&format!("verb of `ip {}`", object.text), &["add", "del", "set", "show"])),
+        _ => Err(verb.unknown(&format!("verb of `ip {}`", object.text), &["add", "del", "set", "show", "property"])),
     }
+}
+
+fn group(option: &Arg, args: &mut Args<'_>) -> Result<u32, CmdError> {
+    args.value(option, "a number")?.number("a group", 0..=u32::MAX)
+}
+
+fn addr(object: &Arg, netns: Option<String>, args: &mut Args<'_>) -> Result<Ip, CmdError> {
+    let verb = args.value(object, "`add` or `del`")?;
+    let del = match verb.text.as_str() {
+        "add" => false,
+        "del" | "delete" => true,
+        _ => return Err(verb.unknown(&format!("verb of `ip {}`", object.text), &["add", "del"])),
+    };
+    let whole = args.value(verb, "an address")?;
+    let (text, prefix) = match whole.text.split_once('/') {
+        Some((text, prefix)) => (text, Some(prefix)),
+        None => (whole.text.as_str(), None),
+    };
+    let bad = || whole.error(format!("{} is not an address", quote(&whole.text))).help("as in `10.0.0.1/24`");
+    let address: IpAddr = text.parse().map_err(|_| bad())?;
+    let longest = if address.is_ipv6() { 128 } else { 32 };
+    let prefix = prefix.map(|prefix| prefix.parse().ok().filter(|&bits: &u8| bits <= longest).ok_or_else(bad));
+    let prefix = prefix.transpose()?;
+    args.eat("dev");
+    Ok(Ip::Addr { netns, del, address, prefix, dev: value(whole, args, "a device")? })
+}
+
+fn property(verb: &Arg, args: &mut Args<'_>) -> Result<Link, CmdError> {
+    let what = args.value(verb, "`add` or `del`")?;
+    let del = match what.text.as_str() {
+        "add" => false,
+        "del" | "delete" => true,
+        _ => return Err(what.unknown(&format!("verb of `ip link {}`", verb.text), &["add", "del"])),
+    };
+    args.eat("dev");
+    let name = args.value(what, "a device")?;
+    let mut altnames = Vec::new();
+    while let Some(word) = args.next() {
+        match word.text.as_str() {
+            "altname" => altnames.push(value(word, args, "a name")?),
+            _ => return Err(word.unknown("property", &["altname"])),
+        }
+    }
+    if altnames.is_empty() {
+        return Err(name.error("`ip link property` needs a property").help("write `altname NAME`"));
+    }
+    Ok(Link::Property { name: name.text.clone(), del, altnames })
 }
 
 /// Options in any order up to `type`, whose own options end the line.
@@ -193,6 +280,8 @@ fn add(verb: &Arg, args: &mut Args<'_>) -> Result<LinkAdd, CmdError> {
         netns: None,
         mtu: None,
         address: None,
+        index: None,
+        group: None,
         up: false,
         kind: LinkKind::Dummy,
     };
@@ -203,6 +292,8 @@ fn add(verb: &Arg, args: &mut Args<'_>) -> Result<LinkAdd, CmdError> {
             "netns" => out.netns = Some(value(arg, args, "a namespace")?),
             "mtu" => out.mtu = Some(args.value(arg, "a number")?.number("an mtu", 0..=u32::MAX)?),
             "address" => out.address = Some(args.value(arg, "a link-level address")?.mac()?),
+            "index" => out.index = Some(args.value(arg, "a number")?.number("an index", 1..=i32::MAX as u32)?),
+            "group" => out.group = Some(group(arg, args)?),
             "up" => out.up = true,
             "name" | "dev" if out.name.is_none() => out.name = Some(value(arg, args, "a name")?),
             "type" => {
@@ -211,7 +302,7 @@ fn add(verb: &Arg, args: &mut Args<'_>) -> Result<LinkAdd, CmdError> {
             }
             _ if out.name.is_none() => out.name = Some(arg.text.clone()),
             _ => {
-                let known = ["link", "link-netns", "netns", "mtu", "address", "up", "type"];
+                let known = ["link", "link-netns", "netns", "mtu", "address", "index", "group", "up", "type"];
                 return Err(arg.unknown("option of `ip link add`", &known));
             }
         }
@@ -227,10 +318,11 @@ fn kind(word: &Arg, args: &mut Args<'_>) -> Result<LinkKind, CmdError> {
         "ipvtap" => LinkKind::Ipvtap(ipvl(args)?),
         "macvlan" => LinkKind::Macvlan(mode(args)?),
         "vlan" => match args.next() {
-            Some(id) if id.text == "id" => LinkKind::Vlan(args.value(id, "a tag")?.number("a vlan tag", 1..=4094)?),
+            Some(id) if id.text == "id" => LinkKind::Vlan(args.value(id, "a tag")?.number("a vlan tag", 0..=4095)?),
             _ => return Err(name.error("a vlan needs a tag").help("write `type vlan id N`")),
         },
         "bridge" => LinkKind::Bridge,
+        "bond" => LinkKind::Bond,
         "dummy" => LinkKind::Dummy,
         // A slip is told where it is; what is like nothing known goes to the kernel.
         other if nearest(other, TYPES).is_none() => LinkKind::Other(other.to_owned()),
@@ -292,10 +384,11 @@ fn set(verb: &Arg, args: &mut Args<'_>) -> Result<Link, CmdError> {
             "netns" => LinkSet::Netns(value(arg, args, "a namespace")?),
             "master" => LinkSet::Master(Some(value(arg, args, "a device")?)),
             "nomaster" => LinkSet::Master(None),
+            "group" => LinkSet::Group(group(arg, args)?),
             "mtu" => LinkSet::Mtu(args.value(arg, "a number")?.number("an mtu", 0..=u32::MAX)?),
             "address" => LinkSet::Address(args.value(arg, "a link-level address")?.mac()?),
             _ => {
-                let known = ["up", "down", "name", "netns", "master", "nomaster", "mtu", "address"];
+                let known = ["up", "down", "name", "netns", "master", "nomaster", "mtu", "address", "group"];
                 return Err(arg.unknown("option of `ip link set`", &known));
             }
         });

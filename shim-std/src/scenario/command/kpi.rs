@@ -2,6 +2,8 @@
 //!
 //! A handle is a label that `if_alloc` gives; what is no handle is looked up as an interface's name in the current vnet.
 
+use ifnet::IfCounter;
+
 use super::super::diag::quote;
 use super::CmdError;
 use super::args::{Arg, Args};
@@ -14,6 +16,17 @@ pub struct Kpi {
     /// The function.
     pub call: KpiCall,
 }
+
+/// The counters of an interface, by the names that `netstat` has for some of them.
+const COUNTERS: [(&str, IfCounter); 7] = [
+    ("ipackets", IfCounter::Ipackets),
+    ("ierrors", IfCounter::Ierrors),
+    ("opackets", IfCounter::Opackets),
+    ("oerrors", IfCounter::Oerrors),
+    ("iqdrops", IfCounter::Iqdrops),
+    ("oqdrops", IfCounter::Oqdrops),
+    ("noproto", IfCounter::Noproto),
+];
 
 /// A label or an interface name.
 pub type Handle = String;
@@ -74,8 +87,9 @@ calls! {
     IfAllmulti { handle: Handle = handle, on: bool = on_off } "if_allmulti" "counts users of all multicast.";
     IfAddmulti { handle: Handle = handle, mac: [u8; 6] = mac } "if_addmulti" "joins a link-level multicast group.";
     IfDelmulti { handle: Handle = handle, mac: [u8; 6] = mac } "if_delmulti" "leaves a link-level multicast group.";
-    IfTransmit { handle: Handle = handle } "if_transmit" "sends a packet out.";
-    IfInput { handle: Handle = handle } "if_input" "brings a packet in.";
+    IfTransmit { handle: Handle = handle, destination: Option<[u8; 6]> = optional_mac, source: Option<[u8; 6]> = optional_mac } "if_transmit" "sends a frame out: to everybody, from the interface's address, if nothing else is said.";
+    IfInput { handle: Handle = handle, destination: Option<[u8; 6]> = optional_mac, source: Option<[u8; 6]> = optional_mac } "if_input" "brings such a frame in.";
+    IfGetCounter { handle: Handle = handle, counter: IfCounter = counter } "if_get_counter" "prints a counter: `ipackets`, `ierrors`, `opackets`, `oerrors`, `iqdrops`, `oqdrops`, `noproto`.";
     Ip6Input { index: u32 = number } "ip6_input" "handles a packet that was queued with this interface index; prints how many there were.";
     Lladdr { handle: Handle = handle } "lladdr" "reads the link-level address as a dump does.";
     TunOpen { name: String = name } "tun_open" "opens the device of a tun, tap or vmnet.";
@@ -121,6 +135,14 @@ fn mac(func: &Arg, args: &mut Args<'_>) -> Result<[u8; 6], CmdError> {
 
 fn optional_mac(_: &Arg, args: &mut Args<'_>) -> Result<Option<[u8; 6]>, CmdError> {
     args.next().map(Arg::mac).transpose()
+}
+
+fn counter(func: &Arg, args: &mut Args<'_>) -> Result<IfCounter, CmdError> {
+    let arg = args.value(func, "a counter")?;
+    match COUNTERS.iter().find(|(name, _)| *name == arg.text) {
+        Some(&(_, counter)) => Ok(counter),
+        None => Err(arg.unknown("counter", &COUNTERS.map(|(name, _)| name))),
+    }
 }
 
 fn number(func: &Arg, args: &mut Args<'_>) -> Result<u32, CmdError> {

@@ -4,6 +4,8 @@
 //! arguments, numbers, addresses, keywords. Whether an interface of that name exists, or may be called so, is the emulated
 //! kernel's business, and its errno is the scenario's to expect.
 
+use core::net::IpAddr;
+
 mod args;
 pub mod ifconfig;
 pub mod ip;
@@ -68,10 +70,12 @@ pub enum Cmd {
         /// The interface listened on.
         interface: String,
     },
-    /// `ping -I IF …`: one packet out of an interface.
+    /// `ping -I IF [ADDR]`: one packet out of an interface.
     Ping {
         /// The interface.
         interface: String,
+        /// Whom it is for; everybody, if nobody is named.
+        to: Option<IpAddr>,
     },
     /// `kpi FUNC ARGS`: a driver-side function.
     Kpi(Kpi),

@@ -1,0 +1,11 @@
+//! One thread; the input picks the operations, and which allocations of each of them fail.
+//!
+//! What fails for lack of memory must say `ENOMEM`, must work when the memory is back, and must leave every invariant and
+//! no memory. The format is that of `schedule`; the fields for switches are those for allocations.
+#![no_main]
+
+use ifnet_fuzz::play;
+use ifnet_std::fuzz::Target;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| play(Target::Oom, bytes));

@@ -1,0 +1,17 @@
+//! A program for up to four threads *and* every scheduling decision come from the input (`ifnet_std::fuzz::input`).
+//!
+//! A panic of the emulated kernel, a dead-lock, a broken invariant, a use of what was freed, and whatever is left at the
+//! end are crashes. `IFNET_HAZARDS=name,…` opens historical bugs, to see that they are found.
+//!
+//! ```text
+//! cargo +nightly fuzz run schedule fuzz/corpus/schedule fuzz/seeds/schedule
+//! ifnet replay fuzz/artifacts/schedule/crash-…       # the story
+//! ifnet minimize fuzz/artifacts/schedule/crash-…     # the same with fewer operations
+//! ```
+#![no_main]
+
+use ifnet_fuzz::play;
+use ifnet_std::fuzz::Target;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| play(Target::Schedule, bytes));

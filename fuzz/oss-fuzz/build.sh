@@ -1,0 +1,13 @@
+#!/bin/bash -eu
+# Builds every fuzz target into $OUT, as OSS-Fuzz and ClusterFuzzLite want them: the target, its seeds as a zip, and its
+# dictionary and options if it has any. The sanitizer comes with the builder's RUSTFLAGS.
+fuzz=$SRC/ifnet/fuzz
+cargo fuzz build --fuzz-dir "$fuzz" -O
+host=$(rustc -vV | sed -n 's/^host: //p')
+for target in $(cargo fuzz list --fuzz-dir "$fuzz"); do
+	cp "${CARGO_TARGET_DIR:-$fuzz/target}/$host/release/$target" "$OUT/"
+	zip -q -r -j "$OUT/${target}_seed_corpus.zip" "$fuzz/seeds/$target"
+	for extra in "$fuzz/dict/$target.dict" "$fuzz/options/$target.options"; do
+		if [ -f "$extra" ]; then cp "$extra" "$OUT/"; fi
+	done
+done

@@ -1,0 +1,42 @@
+//! What the targets share.
+
+use std::sync::OnceLock;
+
+use ifnet::Config;
+use ifnet::hazard::HazardSet;
+use ifnet_std::fuzz::{Found, Target, hazards};
+use ifnet_std::model::{Program, check_with};
+
+/// The historical bugs that `IFNET_HAZARDS` opens, so that a campaign can prove that it bites.
+///
+/// # Panics
+/// If it names no hazard.
+fn open() -> HazardSet {
+    static OPEN: OnceLock<HazardSet> = OnceLock::new();
+    *OPEN.get_or_init(|| {
+        let names = std::env::var("IFNET_HAZARDS").unwrap_or_default();
+        hazards(&names).unwrap_or_else(|what| panic!("IFNET_HAZARDS: {what}"))
+    })
+}
+
+/// Plays an input of `schedule` or `oom`.
+///
+/// # Panics
+/// If it fails; the message is the scenario and its replay token.
+pub fn play(target: Target, bytes: &[u8]) {
+    let found = Found::of(target, bytes, open());
+    if let Some(failure) = &found.failure {
+        let token = found.token(failure);
+        panic!("{}: {}\n\n{}\nifnet replay {token}", failure.kind, failure.message, found.source.text);
+    }
+}
+
+/// Runs a program beside the reference model.
+///
+/// # Panics
+/// If they differ.
+pub fn compare(program: &Program) {
+    if let Err(difference) = check_with(&Config::default().hazards(open()), program) {
+        panic!("{difference}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Executions whose decisions come from outside, one at a time: for fuzz targets.
+//!
+//! The execution runs on the calling OS thread. A thread of its own, which could keep a runner and its stacks from one
+//! execution to the next, was tried: on a busy machine the two wake-ups that each execution then needs cost a hundred
+//! times what they save.
+
+use std::sync::Arc;
+
+use super::engine::{self, Limits};
+use super::execution::{Execution, ThreadIndex};
+use super::strategy::{Decision, Strategy};
+use super::{Explorer, Failure, Program, Verdict};
+
+/// One execution: its program and its decisions.
+pub trait Feed: Send + Sync + 'static {
+    /// Runs the program.
+    ///
+    /// # Errors
+    /// What an oracle saw.
+    fn run(self: Arc<Self>, execution: &Execution) -> Verdict;
+
+    /// Picks one of `candidates`, which are at least two and ascend. `current` ran last, if it may go on; when `yielding`
+    /// it wants to be passed by.
+    fn choose(&self, candidates: &[usize], current: Option<usize>, yielding: bool) -> usize;
+}
+
+impl Explorer {
+    /// Runs one execution to its end, with the limits of this explorer, and gives its failure; with its log if
+    /// `recording`.
+    #[must_use]
+    pub fn play(&self, feed: &Arc<impl Feed>, recording: bool) -> Option<Failure> {
+        let own = Arc::clone(feed);
+        let program: Program = Arc::new(move |execution| Arc::clone(&own).run(execution));
+        let mut strategy: Box<dyn Strategy> = Box::new(Once { feed: Arc::clone(feed), over: false });
+        engine::run(&program, &mut strategy, Limits { recording, ..self.limits() }).failure
+    }
+}
+
+/// The strategy of one execution.
+struct Once<F> {
+    feed: Arc<F>,
+    over: bool,
+}
+
+impl<F: Feed> Strategy for Once<F> {
+    fn begin(&mut self) -> bool {
+        !core::mem::replace(&mut self.over, true)
+    }
+
+    fn choose(&mut self, Decision { candidates, current, yielding }: Decision<'_>) -> ThreadIndex {
+        self.feed.choose(candidates, current, yielding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::explore::FailureKind;
+
+    /// Two threads of which the one that runs last must be the second.
+    struct Race(usize, Mutex<usize>);
+
+    impl Feed for Race {
+        fn run(self: Arc<Self>, execution: &Execution) -> Verdict {
+            let threads = [1, 2].map(|n| {
+                let race = Arc::clone(&self);
+                execution.spawn(n.to_string(), move |execution| {
+                    execution.point();
+                    *race.1.lock().unwrap() = n;
+                })
+            });
+            execution.join(&threads);
+            if *self.1.lock().unwrap() == 1 {
+                execution.kernel_panic("the first was last");
+            }
+            Ok(())
+        }
+
+        fn choose(&self, candidates: &[usize], _: Option<usize>, _: bool) -> usize {
+            if candidates.contains(&self.0) { self.0 } else { candidates[0] }
+        }
+    }
+
+    #[test]
+    fn one_execution_after_the_other_fails_or_not() {
+        let explorer = Explorer::default();
+        for _ in 0..50 {
+            assert_eq!(explorer.play(&Arc::new(Race(1, Mutex::default())), false), None);
+            let failure = explorer.play(&Arc::new(Race(2, Mutex::default())), false).expect("the first was last");
+            assert_eq!((failure.kind, &*failure.message), (FailureKind::Panic, "the first was last"));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Which command four bytes stand for, in the state of the world in which it is given.
+//!
+//! Operands pick among what is alive at that moment: the k-th jail, the k-th interface on its list. A small share of them
+//! picks what is gone: a name that was there, an index and generation that were looked up before. An operation is a line
+//! of the scenario language, so that an input *is* a scenario, and nothing has to be written twice.
+
+use crate::runner::observe::Listed;
+
+/// What can be picked from, at this moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    /// The names of the jails and the numbers of their vnets, the host's first.
+    pub(crate) jails: Vec<(String, u32)>,
+    /// All interfaces that ever arrived.
+    pub(crate) listed: Vec<Listed>,
+}
+
+/// A line, and whether it runs in an epoch section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) text: String,
+    pub(crate) section: bool,
+}
+
+/// Operands from here on pick what is gone, if there is any.
+const STALE: u8 = 248;
+/// As many interfaces may be on a list; then those that make one more destroy one.
+const CROWD: usize = 12;
+
+const KINDS: [&str; 16] = [
+    "epair", "disc", "epair0", "disc0", "lo", "gif", "tun", "tap", "bridge", "lagg", "epair1", "disc1", "lo1", "tun0",
+    "vmnet", "bridge0",
+];
+const NAMES: [&str; 8] = ["x", "em0", "epair0a", "disc0", "epair0b", "y", "disc1", "lo1"];
+const GROUPS: [&str; 4] = ["g", "h", "epair", "disc"];
+const MODULES: [&str; 4] = ["epair", "disc", "tun", "bridge"];
+const JAILS: [&str; 3] = ["j1", "j2", "j3"];
+
+fn one<'a>(of: &[&'a str], by: u8) -> &'a str {
+    of[usize::from(by) % of.len()]
+}
+
+impl View {
+    fn jail(&self, by: u8) -> (&str, u32) {
+        self.jails.get(usize::from(by) % self.jails.len().max(1)).map_or(("0", 0), |(name, vnet)| (name, *vnet))
+    }
+
+    fn on(&self, vnet: Option<u32>) -> impl Iterator<Item = &Listed> {
+        self.listed.iter().filter(move |it| it.vnet == vnet)
+    }
+
+    /// The name of an interface of a vnet; `lo0`, which can hardly be done anything with, comes last.
+    fn name(&self, vnet: u32, by: u8) -> &str {
+        let nth = |vnet| {
+            let here: Vec<&str> = self.on(vnet).map(|it| &*it.name).filter(|name| *name != "lo0").collect();
+            here.get(usize::from(by).checked_rem(here.len())?).copied()
+        };
+        let gone = if by >= STALE { nth(None) } else { None };
+        gone.or_else(|| nth(Some(vnet))).unwrap_or("lo0")
+    }
+}
+
+/// The line that four bytes stand for.
+pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
+    let (jail, vnet) = view.jail(a);
+    let name = view.name(vnet, b);
+    let crowded = view.on(Some(vnet)).count() > CROWD;
+    let mut section = false;
+    let mut host = false;
+    let text = match verb % 48 {
+        0 if c % 8 == 0 => {
+            host = true;
+            format!("kldunload if_{}", one(&MODULES, b))
+        }
+        1 if c % 4 == 0 => {
+            host = true;
+            format!("kldload if_{}", one(&MODULES, b))
+        }
+        2..=5 if !crowded => format!("ifconfig {} create", one(&KINDS, b)),
+        2..=9 => format!("ifconfig {name} destroy"),
+        10 | 11 => {
+            host = true;
+            format!("devctl attach em{}", c % 2)
+        }
+        12..=14 => {
+            host = true;
+            format!("devctl detach em{}", c % 2)
+        }
+        15..=19 => format!("ifconfig {name} vnet {}", view.jail(c).0),
+        20..=22 => {
+            let (from, vnet) = view.jail(c);
+            format!("ifconfig {} -vnet {from}", view.name(vnet, b))
+        }
+        23 => {
+            host = true;
+            format!("jail -c name={} vnet persist", one(&JAILS, c))
+        }
+        24..=26 => {
+            host = true;
+            let alive: Vec<&str> = view.jails.iter().skip(1).map(|(name, _)| &**name).collect();
+            let nth = usize::from(c).checked_rem(alive.len()).and_then(|nth| alive.get(nth));
+            // Not `-R`: what a vnet was lent may then come home after the end of the scenario was taken down, and the runner
+            // would call it left behind.
+            format!("jail -r {}", nth.unwrap_or(&"j1"))
+        }
+        27 => format!("ifconfig {name} name {}", one(&NAMES, c)),
+        28 => format!("ifconfig {name} group {}", one(&GROUPS, c)),
+        29 => format!("ifconfig {name} -group {}", one(&GROUPS, c)),
+        30 => format!("ifconfig {name} inet 192.0.2.{}/24", c % 4 + 1),
+        31 => format!("ifconfig {name} {}", one(&["up", "down", "promisc", "-promisc", "mtu 1400"], c)),
+        32 | 33 => format!("kpi if_link_state_change {name} {}", one(&["up", "down"], c)),
+        34 => format!("tcpdump -i {name}"),
+        35 | 36 => format!("ping -I {name}"),
+        37 => "kpi run_tasks".to_owned(),
+        38 | 39 => {
+            section = true;
+            let index = view.listed.get(usize::from(b) % view.listed.len().max(1)).map_or(1, |it| it.index);
+            match c % 4 {
+                0 => format!("kpi ifunit {name}"),
+                1 => format!("kpi ifnet_byindexgen {index} {}", c / 4),
+                2 => format!("kpi ifnet_byindex {index}"),
+                _ => format!("kpi if_transmit {name}"),
+            }
+        }
+        40 => format!("kpi lladdr {name}"),
+        41 => format!("ifconfig vlan create vlan {} vlandev {name}", c % 4 + 1),
+        42 => match c % 2 {
+            0 => format!("ifconfig {name} addm {}", view.name(vnet, c / 2)),
+            _ => format!("ifconfig {name} laggport {}", view.name(vnet, c / 2)),
+        },
+        43 => match c % 3 {
+            0 => format!("kpi tun_open {name}"),
+            1 => format!("kpi tun_close {name}"),
+            _ => format!("kpi tun_transient {name}"),
+        },
+        44 if !crowded => format!("ip link add veth{} type veth peer veth{}", c % 4, c % 4 + 4),
+        45 if !crowded => {
+            let kind = one(&["ipvlan mode l2", "macvlan"], c);
+            format!("ip link add up{} link {name} type {kind}", c / 2 % 4)
+        }
+        44..=46 => format!("ip link del {name}"),
+        _ => {
+            section = true;
+            format!("kpi ifunit {name}")
+        }
+    };
+    let text = if host || jail == "0" { text } else { format!("jexec {jail} {text}") };
+    Line { text, section }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Source, parse};
+
+    fn view() -> View {
+        let listed = |index, name: &str, vnet| Listed { index, name: name.into(), vnet };
+        View {
+            jails: vec![("0".into(), 0), ("j1".into(), 1)],
+            listed: vec![
+                listed(1, "lo0", Some(0)),
+                listed(2, "epair0a", Some(0)),
+                listed(3, "lo0", Some(1)),
+                listed(4, "was", None),
+            ],
+        }
+    }
+
+    #[test]
+    fn operands_pick_what_lives_and_some_what_is_gone() {
+        let line = |pick| choose(&view(), pick).text;
+        assert_eq!(line([6, 0, 7, 0]), "ifconfig epair0a destroy");
+        assert_eq!(line([6, 0, STALE, 0]), "ifconfig was destroy");
+        assert_eq!(line([15, 0, 0, 1]), "ifconfig epair0a vnet j1");
+        assert_eq!(line([6, 1, 0, 0]), "jexec j1 ifconfig lo0 destroy");
+        assert_eq!(line([24, 1, 1, 9]), "jail -r j1");
+    }
+
+    #[test]
+    fn every_pick_is_a_line_that_parses_and_every_verb_occurs() {
+        let mut words = std::collections::BTreeSet::new();
+        for view in [view(), View::default()] {
+            for (verb, operand) in (0..=255).flat_map(|verb| (0..=255).step_by(3).map(move |operand| (verb, operand))) {
+                let Line { text, section } = choose(&view, [verb, operand, operand ^ 5, operand.rotate_left(3)]);
+                let line = if section { format!("net_epoch {{ {text} || true; }}") } else { format!("{text} || true") };
+                assert!(parse(&Source::new("t", line.as_str())).is_ok(), "{line}");
+                words.insert(text.split(' ').next().unwrap_or_default().to_owned());
+            }
+        }
+        let all = ["devctl", "ifconfig", "ip", "jail", "jexec", "kldload", "kldunload", "kpi", "ping", "tcpdump"];
+        assert_eq!(words.into_iter().collect::<Vec<_>>(), all);
+    }
+}

@@ -1,0 +1,241 @@
+//! Plays an input: its threads choose their operations as they come to them, and it chooses who runs.
+//!
+//! The threads are those of a scenario, run by the runner's own code, so that an input and the scenario of the same lines
+//! pass the same scheduling points: the decisions of the one are a schedule of the other.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ifnet::hazard::HazardSet;
+use ifnet::platform::Mutex as _;
+use ifnet::{Errno, TaskMode};
+
+use super::input::{Input, Record, THREADS};
+use super::ops::{Line, View, choose};
+use crate::explore::{Execution, Feed, Verdict};
+use crate::host::shuttle::ShuttleHost;
+use crate::runner::execute_with;
+use crate::runner::explored::violation;
+use crate::runner::interp::{Interp, Stop};
+use crate::scenario::{Arg, Source, Span};
+
+/// What an input is played as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// On threads; records say when these are switched.
+    Schedule,
+    /// All on one thread; records say which allocations fail.
+    Oom,
+}
+
+/// An input that is being played.
+pub(crate) struct Play {
+    input: Input,
+    hazards: HazardSet,
+    mode: Mode,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What each thread has given so far; 0 is the setup.
+    lines: [Vec<Line>; THREADS + 1],
+    /// Where each thread of the execution is.
+    cursors: Vec<Cursor>,
+    /// Decisions made because a thread could not go on.
+    forced: usize,
+}
+
+/// The operation that a thread is in, and how many decisions were made in it.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    leave: [u8; 2],
+    to: u8,
+    made: u32,
+}
+
+type Thread<'t, 'k> = Interp<'t, 'k, ShuttleHost>;
+
+impl Play {
+    pub(crate) fn new(input: Input, hazards: HazardSet, mode: Mode) -> Arc<Self> {
+        let worker = Cursor { leave: [input.worker[0], 0], to: input.worker[1], made: 0 };
+        // The worker is started before everything else.
+        let state = State { cursors: vec![Cursor::default(), worker], ..State::default() };
+        Arc::new(Self { input, hazards, mode, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was done, as a scenario.
+    pub(crate) fn text(&self) -> String {
+        let written = |line: &Line| match line {
+            Line { text, section: true } => format!("net_epoch {{ {text} || true; }}"),
+            Line { text, section: false } => format!("{text} || true"),
+        };
+        let state = self.state();
+        let mut text: String = state.lines[0].iter().map(|line| written(line) + "\n").collect();
+        for thread in (1..=THREADS).filter(|thread| self.has(*thread)) {
+            let lines = &state.lines[thread];
+            text += "(\n";
+            // It was started, but it did not come to anything.
+            text += if lines.is_empty() { "  :\n" } else { "" };
+            lines.iter().for_each(|line| text += &format!("  {}\n", written(line)));
+            text += ") &\n";
+        }
+        text + "wait\n"
+    }
+
+    /// Whether the thread has anything to do.
+    fn has(&self, thread: usize) -> bool {
+        self.mode == Mode::Schedule && self.input.records.iter().any(|record| record.thread() == Some(thread))
+    }
+
+    /// The main thread of the program.
+    fn main(self: &Arc<Self>, main: &mut Thread<'_, '_>, execution: &Execution) -> Result<(), Stop> {
+        for text in start(self.input.start) {
+            let _ = self.give(main, 0, Line { text: text.to_owned(), section: false })?;
+        }
+        for record in &self.input.records {
+            match self.mode {
+                Mode::Oom => self.refused(main, record)?,
+                Mode::Schedule if record.thread().is_none() => self.next(main, execution, 0, record)?,
+                Mode::Schedule => {}
+            }
+        }
+        for thread in (1..=THREADS).filter(|thread| self.has(*thread)) {
+            let (play, execution) = (Arc::clone(self), execution.clone());
+            main.start(Span::default(), move |child| {
+                let own = play.input.records.iter().filter(|record| record.thread() == Some(thread));
+                own.clone().try_for_each(|record| play.next(child, &execution, thread, record))
+            });
+        }
+        main.wait();
+        Ok(())
+    }
+
+    /// The next operation of a thread.
+    fn next(
+        &self,
+        interp: &mut Thread<'_, '_>,
+        execution: &Execution,
+        thread: usize,
+        record: &Record,
+    ) -> Result<(), Stop> {
+        let number = execution.thread().0.get() as usize - 1;
+        {
+            let mut state = self.state();
+            let missing = (number + 1).saturating_sub(state.cursors.len());
+            state.cursors.extend(core::iter::repeat_n(Cursor::default(), missing));
+            state.cursors[number] = Cursor { leave: record.leave, to: record.to, made: 0 };
+        }
+        let line = choose(&view(interp), record.pick);
+        self.give(interp, thread, line).map(drop)
+    }
+
+    /// Runs a line; whether it fails is the emulated kernel's to say.
+    fn give(&self, interp: &mut Thread<'_, '_>, thread: usize, line: Line) -> Result<Result<(), Option<Errno>>, Stop> {
+        let words: Vec<Arg> = line.text.split(' ').map(|word| Arg::new(word, Span::default())).collect();
+        let section = line.section;
+        self.state().lines[thread].push(line);
+        let status = match section {
+            true => interp.section(|interp| interp.argv(&words, Span::default())),
+            false => interp.argv(&words, Span::default()),
+        }?;
+        Ok(status.map_err(|fail| fail.errno))
+    }
+
+    /// An operation while memory is refused, and the same once more when it is back: what failed for lack of memory says
+    /// so, and has changed nothing that keeps it from working.
+    fn refused(&self, interp: &mut Thread<'_, '_>, record: &Record) -> Result<(), Stop> {
+        let line = choose(&view(interp), record.pick);
+        let arena = interp.world.host().arena().clone();
+        let before = arena.refused();
+        if record.leave[0] != 0 {
+            arena.fail_next(record.leave[0].into(), record.leave[1].into());
+        }
+        let first = self.give(interp, 0, line.clone());
+        arena.fail_at(None);
+        let refused = arena.refused() - before;
+        let wrong = match first? {
+            Err(Some(Errno::ENOMEM)) if refused == 0 => Some("ENOMEM, with memory".to_owned()),
+            Err(Some(Errno::ENOMEM)) => match self.give(interp, 0, line.clone())? {
+                Err(Some(Errno::ENOMEM)) => Some("ENOMEM again, with memory".to_owned()),
+                _ => None,
+            },
+            Err(errno) if refused > 0 => match self.give(interp, 0, line.clone())? {
+                Ok(()) => Some(format!("{errno:?} for lack of memory, in place of ENOMEM")),
+                Err(_) => None,
+            },
+            _ => None,
+        };
+        if let Some(what) = wrong {
+            interp.world.host().execution().violation("errno", format!("{}: {what}", line.text));
+        }
+        Ok(())
+    }
+}
+
+impl Feed for Play {
+    fn run(self: Arc<Self>, execution: &Execution) -> Verdict {
+        let host = ShuttleHost::new(execution);
+        host.observer().follow();
+        let source = Source::new("fuzz", "");
+        let main = |main: &mut Thread<'_, '_>| self.main(main, execution);
+        execute_with(host, &source, TaskMode::Deferred, self.hazards, main).map_err(|failure| violation(&failure))
+    }
+
+    fn choose(&self, candidates: &[usize], current: Option<usize>, yielding: bool) -> usize {
+        let mut state = self.state();
+        let others = |by: u8| {
+            let count = candidates.len() - usize::from(current.is_some());
+            candidates.iter().copied().filter(|&other| Some(other) != current).nth(usize::from(by) % count)
+        };
+        let chosen = match current {
+            Some(current) if !yielding => {
+                let Some(cursor) = state.cursors.get_mut(current) else { return current };
+                cursor.made += 1;
+                let [first, second] = cursor.leave.map(u32::from);
+                match cursor.made {
+                    made if first != 0 && made == first => others(cursor.to & 15),
+                    made if second != 0 && made == first + second => others(cursor.to >> 4),
+                    _ => Some(current),
+                }
+            }
+            _ => {
+                let turn = state.forced;
+                state.forced += 1;
+                // Goes round, so that whatever the bytes are, everybody has a turn.
+                others((usize::from(self.input.forced[turn % 5]) + turn / 5) as u8)
+            }
+        };
+        chosen.unwrap_or(candidates[0])
+    }
+}
+
+/// What exists at the start, by the bits of a byte.
+fn start(bits: u8) -> impl Iterator<Item = &'static str> {
+    const LINES: [&str; 8] = [
+        "jail -c name=j1 vnet persist",
+        "ifconfig epair0 create",
+        "devctl attach em0",
+        "jail -c name=j2 vnet persist",
+        "ifconfig epair0a vnet j1",
+        "ifconfig em0 vnet j1",
+        "ifconfig disc0 create",
+        "ifconfig tun0 create",
+    ];
+    LINES.into_iter().enumerate().filter(move |(bit, _)| bits & 1 << bit != 0).map(|(_, line)| line)
+}
+
+/// What a thread can pick from. No lock is taken that another thread could hold at a scheduling point.
+fn view(interp: &Thread<'_, '_>) -> View {
+    let world = interp.world;
+    let mut jails = vec![("0".to_owned(), 0)];
+    world.host().execution().undisturbed(|| {
+        let tables = world.tables.lock();
+        let named = tables.jails.iter().filter_map(|jail| Some((jail.name.clone(), jail.vnet.as_ref()?.id())));
+        jails.extend(named);
+    });
+    View { jails, listed: world.host().observer().listed(<[_]>::to_vec) }
+}

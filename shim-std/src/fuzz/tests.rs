@@ -1,0 +1,133 @@
+use ifnet::hazard::{Hazard, HazardSet};
+
+use super::input::{Input, Record};
+use super::*;
+use crate::explore::FailureKind;
+
+/// The device is detached while it is lent to a jail.
+fn seed1(leave: u8) -> Vec<u8> {
+    let lend = Record { who: 1, pick: [15, 0, 0, 1], leave: [0, 0], to: 0 };
+    let detach = Record { who: 0, pick: [12, 0, 0, 0], leave: [leave, 0], to: 0 };
+    let noise = Record { who: 1, pick: [28, 0, 0, 0], leave: [0, 0], to: 0 };
+    Input { start: 0b101, records: vec![detach, lend, noise], ..Input::default() }.to_bytes()
+}
+
+fn found(hazards: HazardSet) -> Vec<(Vec<u8>, Found)> {
+    let all = (0..200).map(|leave| (seed1(leave), Found::of(Target::Schedule, &seed1(leave), hazards)));
+    all.filter(|(_, found)| found.failure.is_some()).collect()
+}
+
+#[test]
+fn a_switch_at_the_right_place_is_seed_1_and_a_scenario_with_a_schedule() {
+    let open = found(Hazard::DetachLockInternalOnly.set());
+    let (bytes, first) = open.first().expect("one of the places is the right one");
+    let failure = first.failure.as_ref().expect("filtered");
+    assert_eq!(failure.kind, FailureKind::Panic);
+    assert!(failure.message.contains("is not on the active list"), "{}", failure.message);
+    // The runner does the same with the same decisions.
+    let again = first.replay().expect("the scenario fails as the input did");
+    assert!(again.is_same(failure), "{}", again.message);
+    assert!(crate::token::Token::decode(&first.token(&again)).is_ok());
+
+    let small = minimize(Target::Schedule, bytes, first.hazards, 500);
+    assert!(small.len() < bytes.len(), "the noise is gone");
+    let small = Found::of(Target::Schedule, &small, first.hazards);
+    assert!(small.failure.is_some_and(|found| found.is_same(failure)));
+}
+
+#[test]
+fn with_the_hazard_closed_no_place_is_wrong() {
+    let failed = found(HazardSet::empty());
+    assert!(failed.is_empty(), "{:?}", failed[0].1);
+}
+
+/// Bytes that look random, the same every time.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn noise_breaks_nothing_and_is_deterministic() {
+    for target in [Target::Schedule, Target::Oom] {
+        for seed in 0..150 {
+            let bytes = noise(seed, 8 + seed as usize % 160);
+            let found = Found::of(target, &bytes, HazardSet::empty());
+            assert!(found.failure.is_none(), "{target} {seed}: {:?}\n{}", found.failure, found.source.text);
+        }
+    }
+}
+
+#[test]
+fn plain_artifacts_lose_what_is_not_needed() {
+    // A lifecycle of which the model knows nothing: with this hazard a move to another vnet changes the index.
+    let hazards = Hazard::IndexReallocOnMove.set();
+    let program = [0, 0, 0, 0, 31, 0, 0, 0, 3, 0, 0, 0, 31, 0, 0, 0, 16, 0, 1, 1, 31, 0, 0, 0];
+    assert!(check(Target::Lifecycle, &program, hazards).is_err());
+    assert_eq!(check(Target::Lifecycle, &program, HazardSet::empty()), Ok(()));
+    let small = minimize(Target::Lifecycle, &program, hazards, 100);
+    assert!(small.len() < program.len() && check(Target::Lifecycle, &small, hazards).is_err());
+}
+
+#[test]
+fn text_of_any_kind_is_read_or_refused() {
+    for text in ["", "ifconfig epair0 create; ( ifconfig epair0a destroy ) &", "kpi if_detach x", "\u{1f980} (", "((("]
+    {
+        assert_eq!(scenario(text.as_bytes()), Ok(()));
+    }
+    assert_eq!(scenario(&[0xff, 0xfe]), Ok(()));
+    assert_eq!(scenario(&b"(".repeat(10_000)), Ok(()));
+    assert_eq!(scenario(&b"x ".repeat(1 << 19)), Ok(()));
+}
+
+#[test]
+fn hazards_are_read_by_name() {
+    assert_eq!(hazards(""), Ok(HazardSet::empty()));
+    assert_eq!(hazards("ifcnt-drift, bpf-null-window,"), Ok(HazardSet::IFCNT_DRIFT | HazardSet::BPF_NULL_WINDOW));
+    assert_eq!(hazards("nosuch"), Err("no hazard nosuch".to_owned()));
+}
+
+#[test]
+#[ignore = "measures; run with --release --ignored --nocapture"]
+fn speed() {
+    let inputs: Vec<_> = (0..64).map(|seed| noise(seed, 8 + 8 * (seed as usize % 12))).collect();
+    let start = std::time::Instant::now();
+    let rounds = 100;
+    for bytes in (0..rounds).flat_map(|_| &inputs) {
+        let _ = Found::of(Target::Schedule, bytes, HazardSet::empty());
+    }
+    println!("{:.0} executions/s", f64::from(rounds * 64) / start.elapsed().as_secs_f64());
+}
+
+/// Blind, so a lower bound of what a fuzzer with feedback does: how soon inputs of noise find an open hazard.
+#[test]
+#[ignore = "measures; run with --release --ignored --nocapture"]
+fn bite() {
+    let open = [
+        Hazard::DetachLockInternalOnly,
+        Hazard::VnetReturnUnlocked,
+        Hazard::CloneCreateWindow,
+        Hazard::FreeWithoutGrace,
+        Hazard::MoveNameToctou,
+    ];
+    for hazards in [HazardSet::empty()].into_iter().chain(open.map(Hazard::set)) {
+        let start = std::time::Instant::now();
+        let mut tried = 0;
+        let failure = loop {
+            let found = Found::of(Target::Schedule, &noise(tried, 8 + 8 * (2 + tried as usize % 8)), hazards);
+            tried += 1;
+            if found.failure.is_some() || start.elapsed().as_secs() >= 15 {
+                break found.failure;
+            }
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        let what = failure.map_or_else(|| "not found".to_owned(), |it| format!("{}: {}", it.kind, it.message));
+        println!("{hazards:?}: {tried} executions, {seconds:.1} s: {what}");
+    }
+}
