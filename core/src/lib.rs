@@ -31,7 +31,8 @@
 //! | `witness` | off | the lock-order witness |
 //! | `hazards` | off | historical bugs that can be opened by name, for explorers and fuzzers |
 //!
-//! A kernel without a global allocator takes `default-features = false`; nothing else changes.
+//! A kernel without a global allocator takes `default-features = false`; nothing else changes. How to link the core into
+//! a kernel, and which call is allowed where, is the chapter [`porting`].
 #![no_std]
 
 #[cfg(test)]
@@ -50,6 +51,12 @@ mod kernel;
 pub mod lifecycle;
 pub mod mem;
 pub mod platform;
+/// The chapter for whoever links the core into a kernel.
+#[doc = include_str!("../PORTING.md")]
+#[doc = "\n```"]
+#[doc = include_str!("../examples/port.rs")]
+#[doc = "```"]
+pub mod porting {}
 pub mod sync;
 pub mod taskq;
 #[cfg(all(test, not(ifnet_loom)))]

@@ -32,7 +32,7 @@ use core::fmt;
 use crate::errno::Errno;
 
 pub use idspace::IdSpace;
-pub use pool::{FixedPool, Mask, PoolRef, StaticPool};
+pub use pool::{FixedPool, PoolRef, StaticPool};
 pub use published::Published;
 pub use refcount::{Refcount, Underflow};
 pub use shared::{AnyShared, Borrowed, Shared};

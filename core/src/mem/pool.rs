@@ -19,22 +19,12 @@ use core::ptr::NonNull;
 use allocator_api2::alloc::{AllocError, Allocator};
 use spin::Mutex;
 
+use crate::platform::spin::Mask;
+
 /// Pieces are at least so large, so that a free one has room for the link to the next.
 const SMALLEST: usize = size_of::<Option<NonNull<Free>>>().next_power_of_two();
 /// One list for each power of two.
 const CLASSES: usize = usize::BITS as usize;
-
-/// What a kernel does around the lock of a pool: `spinlock_enter` and `spinlock_exit`. Calls come in pairs, which nest with
-/// those that the kernel's own locks make.
-pub trait Mask: 'static {
-    /// Before the lock is taken.
-    fn mask() {}
-    /// After it is released.
-    fn unmask() {}
-}
-
-/// Nothing.
-impl Mask for () {}
 
 /// A pool of memory that was given once and for all. Allocate from a [`PoolRef`].
 pub struct FixedPool<M = ()> {

@@ -4,8 +4,9 @@
 //! function that gives the CPU away in a waiting loop (the kernel's `yield`); without one a waiter keeps its CPU, which
 //! is right only when whoever it waits for runs on another CPU or preempts it.
 //!
-//! The locks do not mask interrupts: interrupt handlers must not call the core. A kernel that needs more (its own
-//! sleep queues, a log, a panic screen) implements [`Platform`] itself and may still take its locks from here.
+//! Its locks do not mask interrupts: interrupt handlers must not call the core. A kernel that needs more (handlers, sleep
+//! queues, a log, a panic screen) implements [`Platform`] itself and may still take its locks from here: [`MaskedMutex`] is
+//! one that masks.
 //!
 //! ```
 //! use core::num::NonZeroU32;
@@ -27,6 +28,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
 
 use allocator_api2::alloc::Allocator;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
@@ -87,6 +89,71 @@ impl<T: Send> Mutex<T> for SpinMutex<T> {
     }
 }
 
+/// What a kernel does around its spin locks: `spinlock_enter` and `spinlock_exit`. Calls come in pairs, which nest; those
+/// of several locks need not end in the order in which they began.
+pub trait Mask: 'static {
+    /// Before a lock is taken: this CPU takes no interrupts (and no preemption) until the last `unmask`.
+    fn mask() {}
+    /// After it is released.
+    fn unmask() {}
+}
+
+/// Nothing is masked.
+impl Mask for () {}
+
+/// A spin lock that is held masked, so that interrupt handlers may take it too: FreeBSD's `MTX_SPIN`.
+pub struct MaskedMutex<T, M> {
+    lock: SpinMutex<T>,
+    mask: PhantomData<fn() -> M>,
+}
+
+/// Proof that a [`MaskedMutex`] is held. It stays on its CPU.
+pub struct MaskedGuard<'a, T, M: Mask> {
+    guard: SpinMutexGuard<'a, T>,
+    // Dropped after `guard`: fields are dropped in order.
+    _masked: Masked<M>,
+}
+
+struct Masked<M: Mask>(PhantomData<(*const (), M)>);
+
+impl<M: Mask> Drop for Masked<M> {
+    fn drop(&mut self) {
+        M::unmask();
+    }
+}
+
+impl<T: Send, M: Mask> Mutex<T> for MaskedMutex<T, M> {
+    type Guard<'a>
+        = MaskedGuard<'a, T, M>
+    where
+        Self: 'a;
+
+    fn new(value: T) -> Self {
+        Self { lock: SpinMutex::new(value), mask: PhantomData }
+    }
+
+    #[inline]
+    fn lock(&self) -> MaskedGuard<'_, T, M> {
+        M::mask();
+        MaskedGuard { guard: self.lock.lock(), _masked: Masked(PhantomData) }
+    }
+}
+
+impl<T, M: Mask> Deref for MaskedGuard<'_, T, M> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T, M: Mask> DerefMut for MaskedGuard<'_, T, M> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
 impl<A: fmt::Debug, B> fmt::Debug for SpinHost<A, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SpinHost").field("allocator", &self.allocator).finish_non_exhaustive()
@@ -122,5 +189,30 @@ mod tests {
         assert!(lock.try_lock().is_none());
         drop(guard);
         assert_eq!(*Mutex::lock(&lock), 7);
+    }
+
+    #[test]
+    fn a_masked_lock_is_held_in_between() {
+        static DEPTH: AtomicU32 = AtomicU32::new(0);
+        struct Counted;
+        impl Mask for Counted {
+            fn mask() {
+                DEPTH.fetch_add(1, Ordering::Relaxed);
+            }
+            fn unmask() {
+                DEPTH.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let depth = || DEPTH.load(Ordering::Relaxed);
+        let [first, second] = [7, 8].map(<MaskedMutex<u32, Counted> as Mutex<u32>>::new);
+        let (mut outer, inner) = (first.lock(), second.lock());
+        assert_eq!((depth(), first.lock.is_locked()), (2, true));
+        *outer += *inner;
+        // Out of order.
+        drop(outer);
+        assert_eq!((depth(), first.lock.is_locked(), second.lock.is_locked()), (1, false, true));
+        drop(inner);
+        assert_eq!((depth(), *first.lock()), (0, 15));
+        assert_eq!(depth(), 0);
     }
 }

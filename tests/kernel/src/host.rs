@@ -7,7 +7,8 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-use ifnet::mem::{Mask, PoolRef, StaticPool};
+use ifnet::mem::{PoolRef, StaticPool};
+use ifnet::platform::spin::Mask;
 use ifnet::platform::{Channel, Mutex, Platform};
 
 use crate::arch::{self, Verdict, WORKERS};

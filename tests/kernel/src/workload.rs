@@ -4,6 +4,7 @@
 //! What may not happen is a lack of memory, a panic, or an invariant that does not hold. Invariants can be looked at only
 //! when no verb is under way, so the workers meet after each round.
 
+mod order;
 mod verbs;
 
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -78,6 +79,7 @@ pub fn run(kernel: &Kernel<Bare>, id: usize) {
         look(&td, None);
         assert_eq!(kernel.interfaces(), 1, "interfaces beside lo0 are left");
         let (life, other, refused) = (load(&LIFE), load(&OTHER), load(&REFUSED));
+        order::check(&td);
         say!("workload: {life} life-cycle operations, {other} others, {refused} refused, {} reads", load(&READ));
     }
     barrier::meet(None);
