@@ -7,9 +7,9 @@ use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport};
 use ifnet::{
     Errno, IfType, LinkState, SockAddr, bpf_open, ether_ifattach, ether_ifdetach, if_addaddr, if_addgroup, if_addmulti,
     if_alloc, if_clone_create, if_clone_create_kind, if_clone_create2, if_clone_destroy, if_deladdr, if_down,
-    if_foreach, if_free, if_initname, if_link_state_change, if_rename, if_setmtu, if_transmit, if_unregister, if_up,
-    if_vmove_loan, if_vmove_reclaim, ifnet_byindex, ifpromisc, ifunit_ref, tun_open, vnet_alloc, vnet_destroy,
-    vnet_destroy_deferred,
+    if_foreach, if_free, if_initname, if_link_state_change, if_rename, if_setlladdr, if_setmtu, if_transmit,
+    if_unregister, if_up, if_vmove_loan, if_vmove_reclaim, ifnet_byindex, ifpromisc, ifunit_ref, tun_open, vnet_alloc,
+    vnet_destroy, vnet_destroy_deferred,
 };
 
 use super::{CROWD, Count, JAILS, OWNED, READ, VNETS, Worker};
@@ -194,7 +194,7 @@ impl Worker<'_> {
         let td = self.td;
         let host = self.random.below(4) as u8 + 1;
         let addr = SockAddr::Inet([192, 0, 2, host]);
-        let changed = match self.random.below(10) {
+        let changed = match self.random.below(11) {
             0..3 => {
                 if_up(td, &ifp);
                 Ok(())
@@ -207,7 +207,8 @@ impl Worker<'_> {
             5 => if_deladdr(&ifp, addr),
             6 => if_addmulti(td, &ifp, SockAddr::Link([1, 0, 94, 0, 0, host])),
             7 => if_addgroup(td, &ifp, "uplink"),
-            8 => ifpromisc(td, &ifp, true).and_then(|()| ifpromisc(td, &ifp, false)),
+            8 => if_setlladdr(td, &ifp, [2, 0, 0, 1, 0, host]),
+            9 => ifpromisc(td, &ifp, true).and_then(|()| ifpromisc(td, &ifp, false)),
             _ => {
                 if_link_state_change(td, &ifp, if host == 1 { LinkState::Up } else { LinkState::Down });
                 if_setmtu(td, &ifp, 1400)
