@@ -311,7 +311,7 @@ mod tests {
         }
         let refusal = |host: &Interrupted| {
             let td = Td::new(ThreadId(NonZeroU32::MIN), host);
-            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| td.assert_can_sleep("if_detach")));
+            let caught = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| td.assert_can_sleep("if_detach")));
             *caught.unwrap_err().downcast::<std::string::String>().unwrap()
         };
         let line = line!() - 3;
