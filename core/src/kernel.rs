@@ -115,13 +115,31 @@ impl<P: Platform> Kernel<P> {
     /// # Errors
     /// `ENOMEM`; everything is given back.
     pub fn boot(platform: P, config: Config) -> Result<Self, Errno> {
+        Self::boot_starting(platform, config, Self::start_drivers)
+    }
+
+    /// Boots without drivers: `v0` is empty, and so is every vnet that is made, without so much as a `lo0`. For a small
+    /// kernel that has drivers of its own and no room: what it does not call is not linked. Cloners of its own it makes
+    /// known with [`register_cloner`](Self::register_cloner).
+    ///
+    /// # Errors
+    /// `ENOMEM`; everything is given back.
+    pub fn boot_bare(platform: P, config: Config) -> Result<Self, Errno> {
+        Self::boot_starting(platform, config, |_, _| Ok(()))
+    }
+
+    fn boot_starting(
+        platform: P,
+        config: Config,
+        start_drivers: impl FnOnce(&Self, &Thread<'_, P>) -> Result<(), Errno>,
+    ) -> Result<Self, Errno> {
         let domain = DomainRef::try_new(platform, config.threads)?;
         let built = Self::without_drivers(&domain, config);
         let kernel = built.inspect_err(|_| {
             // What was built before is freed by callbacks.
             while domain.poll() {}
         })?;
-        let booted = kernel.start();
+        let booted = kernel.start(start_drivers);
         match booted {
             Ok(()) => Ok(kernel),
             Err(errno) => {
@@ -160,13 +178,17 @@ impl<P: Platform> Kernel<P> {
         })
     }
 
-    fn start(&self) -> Result<(), Errno> {
+    fn start(&self, drivers: impl FnOnce(&Self, &Thread<'_, P>) -> Result<(), Errno>) -> Result<(), Errno> {
         let td = self.thread()?;
         crate::event::rtsock_init(&td)?;
-        drivers::init(&td)?;
         vnet::sysinit::construct(&td, &self.vnet0)?;
+        drivers(self, &td)
+    }
+
+    fn start_drivers(&self, td: &Thread<'_, P>) -> Result<(), Errno> {
+        drivers::init(td)?;
         for cloner in drivers::builtin() {
-            vnet::sysinit::vnet_register_sysinit(&td, SysInit::cloner(cloner))?;
+            vnet::sysinit::vnet_register_sysinit(td, SysInit::cloner(cloner))?;
         }
         Ok(())
     }
@@ -300,6 +322,27 @@ impl<P: Platform> Kernel<P> {
 mod tests {
     use super::*;
     use crate::testing::Host;
+
+    #[test]
+    fn a_kernel_without_drivers_has_the_life_cycle_all_the_same() {
+        let host = Host::default();
+        let arena = host.arena().clone();
+        let kernel = Kernel::boot_bare(host, Config::default().threads(2)).expect("memory");
+        {
+            let td = kernel.thread().expect("room");
+            assert_eq!((kernel.interfaces(), crate::if_clone_create(&td, "disc")), (0, Err(Errno::EINVAL)));
+            let em0 = crate::testing::attached(&td, "em", 0);
+            let jail = crate::vnet_alloc(&td).expect("memory");
+            drop(crate::if_vmove_loan(&td, "em0", &jail).expect("free"));
+            crate::invariants::check(&td).expect("sound");
+            crate::vnet_destroy(&td, &jail).expect("alive");
+            assert!(crate::ifunit(&td, "em0").is_some(), "it has returned");
+            crate::testing::gone(&td, em0);
+            assert_eq!(kernel.interfaces(), 0);
+        }
+        kernel.shutdown();
+        assert_eq!(arena.live(), 0, "the kernel leaks");
+    }
 
     #[test]
     fn a_boot_that_is_refused_memory_gives_everything_back() {
