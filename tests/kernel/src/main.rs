@@ -25,6 +25,7 @@ mod lock;
 mod packet;
 mod panics;
 mod random;
+mod sizes;
 mod stack;
 mod workload;
 
@@ -77,6 +78,10 @@ fn work(kernel: &Kernel<Bare>, worker: usize) {
             _ => barrier::rest(),
         }
     }
+    if worker == 0 {
+        sizes::report(kernel);
+    }
+    barrier::meet(None);
     // A CPU has one handler, and the worker that arms it must be there for good.
     let mut handler = (worker < CPUS).then(|| kernel.thread().expect("room for the handler"));
     let armed = handler.as_mut().map(interrupt::arm);
