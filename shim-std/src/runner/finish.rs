@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ifnet::platform::Mutex as _;
-use ifnet::{Kernel, Thread, ether_ifdetach, if_clone_destroy, if_detach, if_free, ifunit, vnet_destroy};
+use ifnet::{Kernel, Thread, ether_ifdetach, if_clone_destroy, if_detach, if_free, vnet_destroy};
 
 use super::host::Host;
 use super::world::{Attached, Outcome, World};
@@ -70,7 +70,8 @@ pub(crate) fn check<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
 
 /// The interfaces that are left beside `lo0`, and which lines of the source hold them.
 fn still_held<H: Host>(world: &World<H>, td: &Thread<'_, H>) -> String {
-    let lo0 = ifunit(td, "lo0").map_or(0, |lo0| lo0.index());
+    // By its place, since it may have been renamed.
+    let lo0 = show::interfaces(td).first().map_or(0, |lo0| lo0.index());
     let mut held = Vec::new();
     world.kernel.if_foreach_left(td, |ifp| {
         // What was given to `if_free` has an index that may be another's by now.
