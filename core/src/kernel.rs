@@ -250,7 +250,12 @@ impl<P: Platform> Kernel<P> {
     ///
     /// Unregistering and removing wait for the detach lock and for readers; for references they never wait. The rest
     /// waits for nothing. So call it where a thread may sleep, with no lock of this library held. Several threads may.
+    ///
+    /// # Panics
+    /// In an epoch section or an interrupt.
+    #[track_caller]
     pub fn run_deferred(&self, td: &Thread<'_, P>) -> bool {
+        td.assert_can_sleep("run_deferred");
         let ran = self.taskq.run(td);
         let worked = run_works(td);
         let removed = removal::run(td);

@@ -120,6 +120,7 @@ fn destroy<P: Platform>(
 /// `ENXIO` if either is not attached, or not to the same vnet; `EBUSY` if the member is in a bridge, be it this one, or
 /// in an aggregate, if its packets go to an `rx_handler`, and if it stands on the bridge; `EMLINK` if more than 8
 /// interfaces would stand on each other; `ENOMEM`; or that of the member's driver. Then nothing has changed.
+#[track_caller]
 pub fn bridge_addm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &Ifp<P>) -> Result<(), Errno> {
     td.assert_can_sleep("bridge_addm");
     let _stable = td.kernel().detach_sx.xlock(td);
@@ -148,6 +149,7 @@ pub fn bridge_addm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &If
 ///
 /// # Errors
 /// `EINVAL` if `bridge` is no bridge, `ENOENT` if `member` is none of its members.
+#[track_caller]
 pub fn bridge_delm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &Ifp<P>) -> Result<(), Errno> {
     td.assert_can_sleep("bridge_delm");
     let _stable = td.kernel().detach_sx.xlock(td);

@@ -152,6 +152,7 @@ fn destroy<P: Platform>(
 /// a member of a bridge, if its packets go to an `rx_handler`, and if it stands on the aggregate; `EPROTONOSUPPORT` if it
 /// is no Ethernet interface; `ENOSPC` beyond 32 ports; `EMLINK` if more than 8 interfaces would stand on each other;
 /// `ENOMEM`. Then nothing has changed.
+#[track_caller]
 pub fn lagg_addport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P>) -> Result<(), Errno> {
     td.assert_can_sleep("lagg_addport");
     let _stable = td.kernel().detach_sx.xlock(td);
@@ -206,6 +207,7 @@ pub fn lagg_addport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P
 ///
 /// # Errors
 /// `EINVAL` if `lagg` is no aggregate, `ENOENT` if `port` is none of its ports.
+#[track_caller]
 pub fn lagg_delport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P>) -> Result<(), Errno> {
     td.assert_can_sleep("lagg_delport");
     let _stable = td.kernel().detach_sx.xlock(td);

@@ -304,6 +304,7 @@ pub struct TunHandle<P: Platform>(Shared<Softc<P>, P>);
 /// # Errors
 /// `ENXIO` if there is no such interface, it is of another kind, or it is being destroyed; `EBUSY` if it is open;
 /// `ENOMEM`. Then nothing has changed.
+#[track_caller]
 pub fn tun_open<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<TunHandle<P>, Errno> {
     td.assert_can_sleep("tun_open");
     let ifp = ifunit_ref(td, name).ok_or(Errno::ENXIO)?;
@@ -347,6 +348,7 @@ impl<P: Platform> TunHandle<P> {
     ///
     /// # Errors
     /// `ENXIO` if the interface is gone, also while the reader sleeps.
+    #[track_caller]
     pub fn read(&self, td: &Thread<'_, P>) -> Result<P::Buffer, Errno> {
         td.assert_can_sleep("tun read");
         let mut got = Err(Errno::EAGAIN);
@@ -378,6 +380,7 @@ impl<P: Platform> TunHandle<P> {
     ///
     /// # Locks
     /// Takes the detach lock, after the traffic has ended.
+    #[track_caller]
     pub fn close(self, td: &Thread<'_, P>) {
         td.assert_can_sleep("tun close");
         let queued = self.0.stop(Use::Closing);

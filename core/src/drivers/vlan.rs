@@ -192,6 +192,7 @@ fn find<P: Platform>(children: &[Child<P>], tag: u16) -> Result<usize, usize> {
 /// Ethernet; `EBUSY` if the VLAN has a parent, or the parent VLANs of the kind `vlan8021q`; `EEXIST` if the parent has a
 /// VLAN of this tag; `EMLINK` if more than 8 interfaces
 /// would stand on each other; `ENOMEM`. Then nothing has changed.
+#[track_caller]
 pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<P>, tag: u16) -> Result<(), Errno> {
     td.assert_can_sleep("vlan_config");
     let _stable = td.kernel().detach_sx.xlock(td);
@@ -250,6 +251,7 @@ pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<
 ///
 /// # Errors
 /// `EINVAL` if it is no VLAN, `EPERM` if it is not at home.
+#[track_caller]
 pub fn vlan_unconfig<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>) -> Result<(), Errno> {
     td.assert_can_sleep("vlan_unconfig");
     let _stable = td.kernel().detach_sx.xlock(td);

@@ -217,6 +217,7 @@ pub(crate) fn flush<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
 ///
 /// # Panics
 /// `<if>: interface is not on the active list`.
+#[track_caller]
 pub fn unregister_many<P: Platform>(td: &Thread<'_, P>, list: &UnregisterList<P>) {
     td.assert_can_sleep("unregister_many");
     let _detach = td.kernel().detach_sx.xlock(td);
@@ -345,6 +346,7 @@ fn wait_for_all<P: Platform>(td: &Thread<'_, P>) {
 /// # Errors
 /// `ENODEV` if there is no such interface, or somebody else destroys it; `EOPNOTSUPP` if it was not cloned, or may not
 /// be destroyed (`lo0`); or the driver's. An interface that is queued already counts as deleted: success.
+#[track_caller]
 pub fn if_unregister<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     td.assert_can_sleep("if_unregister");
     and_wait(td, || delete(td, name))
@@ -390,6 +392,7 @@ fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
 /// `EPERM` for group 0, in which every interface is that nobody has put elsewhere; `ENODEV` if the group has no member;
 /// `EOPNOTSUPP` if one of them was not cloned, or may not be destroyed, and then all are as before. What a driver says is
 /// final, and those before it are gone.
+#[track_caller]
 pub fn if_unregister_group<P: Platform>(td: &Thread<'_, P>, group: u32) -> Result<(), Errno> {
     td.assert_can_sleep("if_unregister_group");
     if group == 0 {

@@ -92,6 +92,7 @@ pub fn if_vmove_loan<P: Platform>(td: &Thread<'_, P>, name: &str, target: &VnetR
 ///
 /// # Errors
 /// As [`if_vmove_loan`]; `EINVAL` and `ENAMETOOLONG` for a bad name.
+#[track_caller]
 pub fn if_vmove_loan_as<P: Platform>(
     td: &Thread<'_, P>,
     name: &str,
