@@ -6,7 +6,9 @@
 //!
 //! The first port is the primary one: the aggregate takes its link-level address, and so do the other ports. A port that
 //! leaves gets its own back, and when the primary leaves, the next one lends its own to all. Every address is the same
-//! object wherever it is shown, so that a teardown needs no memory.
+//! object wherever it is shown, so that a teardown needs no memory. Nothing keeps anybody from giving a port another one;
+//! as in FreeBSD, the aggregate is not told, and its ports take its address again when that changes and when it comes up
+//! (`lagg_init`).
 //!
 //! A port leaves when it is deleted, when it departs (then its driver is not called), and when the aggregate is destroyed
 //! or moved. Of the protocols there is `failover`, the default: the first port that is up sends and receives.
@@ -25,6 +27,7 @@ use crate::lifecycle::{
 };
 use crate::mem::{AnyShared, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
+use crate::sync::SxAssert;
 use crate::thread::Thread;
 
 use super::simple;
@@ -301,8 +304,9 @@ fn link_state<P: Platform>(td: &Thread<'_, P>, softc: &Lagg<P>) {
     }
 }
 
-/// The link-level address of an interface changed; if it is an aggregate, its ports show the new one.
-pub(super) fn lladdr_changed<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
+/// The link-level address of an interface changed; if it is an aggregate, its ports show the new one. So they do when it
+/// comes up, whatever they have been given meanwhile.
+pub(super) fn lladdr_changed<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>) {
     let Some(softc) = lagg_of(ifp) else { return };
     let _stable = td.kernel().detach_sx.xlock(td);
     let Some(shown) = ({ ifp.lladdr.lock().clone() }) else { return };
@@ -350,9 +354,13 @@ fn input<P: Platform>(
 /// `lagg_ioctl`: the ports go up and down with the aggregate; its MTU is that of the ports.
 fn ioctl<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, request: Ioctl) -> Result<(), Errno> {
     match request {
-        // Not from `ifpromisc`, which does not hold the lock and changes another flag.
-        Ioctl::SetFlags if td.kernel().detach_sx.is_xlocked_by(td) => {
+        // Only `if_setflags` takes an interface up or down, under the detach lock; the counted flags change without it.
+        Ioctl::SetFlags(changed) if changed.contains(IfFlags::UP) => {
             let softc = lagg_of(ifp).ok_or(Errno::ENXIO)?;
+            td.kernel().detach_sx.assert_held(td, SxAssert::XLOCKED);
+            if ifp.raw_flags().contains(IfFlags::UP) {
+                lladdr_changed(td, ifp);
+            }
             let mut at = 0;
             while let Some(port) = softc.port(at) {
                 follow(td, ifp, &port);
@@ -385,7 +393,6 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Resu
         }
     }
     let Some(softc) = lagg_of(ifp) else { return Ok(()) };
-    let shown = ifp.lladdr.lock().clone();
     let mut below = ifp.lowers.iter(section).filter(|link| link.master);
     let mut at = 0;
     while let Some(port) = softc.port(at) {
@@ -397,10 +404,6 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Resu
         }
         if port.is_dying() {
             return Err("an aggregate has a port that is gone");
-        }
-        let shows = port.lladdr.lock().as_ref().map(|lladdr| lladdr.addr()) == shown.as_ref().map(|shown| shown.addr());
-        if !shows {
-            return Err("a port does not show the link-level address of its aggregate");
         }
         at += 1;
     }

@@ -5,7 +5,7 @@
 //! They begin and end together, under the detach lock.
 
 use crate::Errno;
-use crate::event::{Event, PRI_ANY, eventhandler_register};
+use crate::event::{Event, Lists, PRI_ANY, register_on};
 use crate::ifnet::{IfFlags, Ifp};
 use crate::platform::Platform;
 use crate::thread::Thread;
@@ -14,7 +14,7 @@ use super::lagg;
 
 /// Module init: one handler tells whatever is stacked on an interface what happens to it.
 pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    eventhandler_register(td, tell, 0, PRI_ANY).map(drop)
+    register_on(td, tell, 0, PRI_ANY, Lists::DEPARTURE | Lists::LINK | Lists::LLADDR).map(drop)
 }
 
 fn tell<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _cookie: usize) {

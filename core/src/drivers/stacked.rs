@@ -18,7 +18,7 @@
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, Cloner, StackFlags, StackMode};
 use crate::epoch::Section;
-use crate::event::{Event, PRI_ANY, eventhandler_register};
+use crate::event::{Event, Lists, PRI_ANY, register_on};
 use crate::hazard::Hazard;
 use crate::ifnet::stack::{Admit, StackOps};
 use crate::ifnet::{IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, Ioctl, RxHandler, SockAddr};
@@ -109,7 +109,7 @@ impl<P: Platform> Stacked<P> {
 /// # Errors
 /// `ENOMEM`.
 pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    eventhandler_register(td, lower_event, 0, PRI_ANY).map(drop)
+    register_on(td, lower_event, 0, PRI_ANY, Lists::DEPARTURE | Lists::LINK | Lists::LLADDR | Lists::MTU).map(drop)
 }
 
 fn upper_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Upper<P>, P>> {

@@ -7,7 +7,7 @@
 
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, Peer, if_clone_addif, release_name, reserve_name};
-use crate::event::{Event, PRI_ANY, eventhandler_register};
+use crate::event::{Event, Lists, PRI_ANY, register_on};
 use crate::ifnet::group::Membership;
 use crate::ifnet::stack::StackOps;
 use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref};
@@ -221,7 +221,7 @@ fn up_or_down<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _: usize) {
 /// # Errors
 /// `ENOMEM`.
 pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    eventhandler_register(td, up_or_down, 0, PRI_ANY).map(drop)
+    register_on(td, up_or_down, 0, PRI_ANY, Lists::UP | Lists::DOWN).map(drop)
 }
 
 /// `veth_xmit`: what goes out of one end comes in at the other, in that end's vnet.

@@ -7,6 +7,8 @@
 
 use core::fmt;
 
+use bitflags::bitflags;
+
 use crate::Errno;
 use crate::ifnet::{Ifp, LinkState};
 use crate::mem::{Shared, TryVec};
@@ -56,6 +58,46 @@ pub enum Event<'a, P: Platform> {
     Clone(&'a str),
 }
 
+bitflags! {
+    /// The lists that a handler of the core is on. FreeBSD has one list for each event.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Lists: u16 {
+        const ARRIVAL = 1 << 0;
+        const ATTACHED = 1 << 1;
+        const DEPARTURE = 1 << 2;
+        const RENAME = 1 << 3;
+        const UP = 1 << 4;
+        const DOWN = 1 << 5;
+        const LINK = 1 << 6;
+        const LLADDR = 1 << 7;
+        const MTU = 1 << 8;
+        const ETHER_IFATTACH = 1 << 9;
+        const GROUP = 1 << 10;
+        const VLAN = 1 << 11;
+        const CLONE = 1 << 12;
+    }
+}
+
+impl<P: Platform> Event<'_, P> {
+    const fn list(&self) -> Lists {
+        match self {
+            Self::Arrival(_) => Lists::ARRIVAL,
+            Self::Attached(_) => Lists::ATTACHED,
+            Self::Departure(_) => Lists::DEPARTURE,
+            Self::Rename(..) => Lists::RENAME,
+            Self::Up(_) => Lists::UP,
+            Self::Down(_) => Lists::DOWN,
+            Self::Link(..) => Lists::LINK,
+            Self::Lladdr(_) => Lists::LLADDR,
+            Self::Mtu(_) => Lists::MTU,
+            Self::EtherIfattach(_) => Lists::ETHER_IFATTACH,
+            Self::GroupAttach(_) | Self::GroupDetach(_) | Self::GroupChange(_) => Lists::GROUP,
+            Self::VlanConfig(..) | Self::VlanUnconfig(..) => Lists::VLAN,
+            Self::Clone(_) => Lists::CLONE,
+        }
+    }
+}
+
 /// A handler: called with the cookie that it was registered with.
 pub type Handler<P> = fn(&Thread<'_, P>, &Event<'_, P>, usize);
 
@@ -69,6 +111,7 @@ pub const PRI_LAST: u32 = 20_000;
 struct Entry<P: Platform> {
     function: Handler<P>,
     cookie: usize,
+    lists: Lists,
     /// Priority, then order of registration.
     rank: (u32, usize),
     dead: AtomicBool,
@@ -102,11 +145,11 @@ impl<P: Platform> EventHandlers<P> {
         Self { list: P::Mutex::new(HandlerList { entries: TryVec::new(allocator), registered: 0 }) }
     }
 
-    /// Calls every handler in order, then the trace.
+    /// Calls every handler of this event in order, then the trace.
     pub(crate) fn invoke(&self, td: &Thread<'_, P>, event: &Event<'_, P>) {
         check_alternation(td, event);
         let mut last = None;
-        while let Some(entry) = self.after(last) {
+        while let Some(entry) = self.after(last, event.list()) {
             last = Some(entry.rank);
             entry.running.fetch_add(1, Ordering::AcqRel);
             if !entry.dead.load(Ordering::Acquire) {
@@ -122,11 +165,11 @@ impl<P: Platform> EventHandlers<P> {
         trace(td, event);
     }
 
-    /// The first handler behind rank `last`.
-    fn after(&self, last: Option<(u32, usize)>) -> Option<Shared<Entry<P>, P>> {
+    /// The first handler behind rank `last` that is on this list.
+    fn after(&self, last: Option<(u32, usize)>, of: Lists) -> Option<Shared<Entry<P>, P>> {
         let list = self.list.lock();
         let at = last.map_or(0, |last| list.entries.partition_point(|entry| entry.rank <= last));
-        list.entries.get(at).cloned()
+        list.entries[at..].iter().find(|entry| entry.lists.contains(of)).cloned()
     }
 }
 
@@ -144,6 +187,17 @@ pub fn eventhandler_register<P: Platform>(
     cookie: usize,
     priority: u32,
 ) -> Result<EventTag<P>, Errno> {
+    register_on(td, function, cookie, priority, Lists::all())
+}
+
+/// [`eventhandler_register`] for these events only.
+pub(crate) fn register_on<P: Platform>(
+    td: &Thread<'_, P>,
+    function: Handler<P>,
+    cookie: usize,
+    priority: u32,
+    lists: Lists,
+) -> Result<EventTag<P>, Errno> {
     let mut list = td.kernel().events.list.lock();
     let rank = (priority, list.registered);
     let entry = Shared::try_new(
@@ -151,6 +205,7 @@ pub fn eventhandler_register<P: Platform>(
         Entry {
             function,
             cookie,
+            lists,
             rank,
             dead: AtomicBool::new(false),
             running: AtomicUsize::new(0),
@@ -214,6 +269,9 @@ pub(crate) fn view<P: Platform, R>(td: &Thread<'_, P>, ifp: &Ifp<P>, show: impl 
 }
 
 fn trace<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>) {
+    if !P::TRACES {
+        return;
+    }
     let cur = td.cur();
     let interface = |name: &str, ifp: &Ifp<P>| {
         view(td, ifp, |ifp| td.trace(&Record::Interface { event: name, ifp, cur }));

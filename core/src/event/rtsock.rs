@@ -9,14 +9,15 @@ use crate::platform::Platform;
 use crate::thread::Thread;
 use crate::trace::Record;
 
-use super::{Event, PRI_FIRST, eventhandler_register};
+use super::{Event, Lists, PRI_FIRST, register_on};
 
 /// Longest line of the message buffer that [`log`] makes, in bytes.
 const LINE: usize = 256;
 
-/// Registers the routing socket, first of all handlers.
+/// Registers the routing socket, first of all handlers; for a host that listens.
 pub(crate) fn rtsock_init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    eventhandler_register(td, announce, 0, PRI_FIRST).map(drop)
+    let lists = Lists::ARRIVAL | Lists::DEPARTURE;
+    if P::TRACES { register_on(td, announce, 0, PRI_FIRST, lists).map(drop) } else { Ok(()) }
 }
 
 /// `rt_ifannouncemsg`.
@@ -44,6 +45,9 @@ pub(crate) fn devctl<P: Platform>(td: &Thread<'_, P>, system: &str, subsystem: &
 
 /// `log(9)`: a line of the kernel's message buffer, cut at 256 bytes.
 pub(crate) fn log<P: Platform>(td: &Thread<'_, P>, message: fmt::Arguments<'_>) {
+    if !P::TRACES {
+        return;
+    }
     let mut line: heapless::String<LINE> = heapless::String::new();
     // Cut, not lost: what fits has been written.
     let _ = fmt::Write::write_fmt(&mut line, message);

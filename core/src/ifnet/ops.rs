@@ -1,6 +1,6 @@
 //! What a driver does for its interface, and what is left of that when the interface is dead.
 
-use super::Ifnet;
+use super::{IfFlags, Ifnet};
 use crate::Errno;
 use crate::platform::Platform;
 use crate::thread::Thread;
@@ -10,8 +10,9 @@ use crate::vnet::VnetRef;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ioctl {
-    /// `SIOCSIFFLAGS`: the flags have changed.
-    SetFlags,
+    /// `SIOCSIFFLAGS`: these flags have changed, and are already set or cleared: `IFF_UP` and what else a user may set, or
+    /// a counted one (`IFF_PROMISC`, `IFF_ALLMULTI`). None, if a user has asked for what was so already.
+    SetFlags(IfFlags),
     /// `SIOCADDMULTI`: the multicast filter has grown.
     AddMulti,
     /// `SIOCDELMULTI`: the multicast filter has shrunk.

@@ -48,7 +48,8 @@ pub fn if_setflags<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, flags: IfFlags
     if ifp.is_dying() {
         return Err(Errno::ENXIO);
     }
-    let (was_up, be_up) = (ifp.flags().contains(IfFlags::UP), flags.contains(IfFlags::UP));
+    let former = ifp.flags();
+    let (was_up, be_up) = (former.contains(IfFlags::UP), flags.contains(IfFlags::UP));
     if was_up && !be_up {
         if_down(td, ifp);
     }
@@ -57,7 +58,7 @@ pub fn if_setflags<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, flags: IfFlags
     // As in FreeBSD, the driver sees `IFF_UP` already.
     ifp.set_flags(flags.intersection(changeable.union(IfFlags::UP)));
     if let Some(ioctl) = ifp.ops().ioctl {
-        let _ = ioctl(td, ifp, Ioctl::SetFlags);
+        let _ = ioctl(td, ifp, Ioctl::SetFlags(former ^ ifp.flags()));
     }
     if be_up && !was_up {
         if_up(td, ifp);
@@ -117,7 +118,8 @@ fn if_setflag<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, which: Counted, on:
         return Ok(());
     }
     toggle(ifp, which, on);
-    let told = ifp.ops().ioctl.ok_or(Errno::EOPNOTSUPP).and_then(|ioctl| ioctl(td, ifp, Ioctl::SetFlags));
+    let changed = Ioctl::SetFlags(which.flag());
+    let told = ifp.ops().ioctl.ok_or(Errno::EOPNOTSUPP).and_then(|ioctl| ioctl(td, ifp, changed));
     if let Err(errno) = told {
         toggle(ifp, which, !on);
         step(ifp, which, !on)?;

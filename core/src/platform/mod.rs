@@ -110,6 +110,9 @@ pub trait Platform: Sized + Send + Sync + 'static {
     /// want it, so that waiting for readers needs no polling; a real host leaves it off.
     const ANNOUNCES_SECTIONS: bool = false;
 
+    /// Whether [`trace`](Self::trace) does anything. A host that says no is spared the making of records.
+    const TRACES: bool = true;
+
     /// A handle to the memory arena.
     fn allocator(&self) -> Self::Allocator;
 
@@ -185,7 +188,8 @@ pub trait Platform: Sized + Send + Sync + 'static {
         panic!("{message}")
     }
 
-    /// Something happened that a log of the real kernel would show.
+    /// Something happened that a log of the real kernel would show. Not every record is made for a host that does not
+    /// [trace](Self::TRACES).
     fn trace(&self, thread: ThreadId, record: &Record<'_>) {
         let _ = (thread, record);
     }

@@ -62,6 +62,7 @@ where
     type Mutex<T: Send> = SpinMutex<T>;
     type Allocator = A;
     type Buffer = B;
+    const TRACES: bool = false;
 
     fn allocator(&self) -> A {
         self.allocator.clone()

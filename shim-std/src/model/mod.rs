@@ -54,7 +54,7 @@ pub use op::{Jail, Op, Who};
 pub use state::{Made, Model, Outcome};
 
 /// A complete comparison comes after as many operations.
-const COMPLETE: usize = 256;
+const COMPLETE: usize = 1024;
 
 /// A sequence of choices. Prints as the scenario that the model makes of it.
 #[derive(Clone, PartialEq, Eq, Default)]

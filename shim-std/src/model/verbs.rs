@@ -174,8 +174,11 @@ impl Model {
         Ok(())
     }
 
-    /// The ports of an aggregate go up and down with it.
+    /// The ports of an aggregate go up and down with it, when it does.
     fn set_up(&mut self, id: Id, up: bool) {
+        if self.iface(id).up == up {
+            return;
+        }
         self.change(id).up = up;
         for port in self.ports(id) {
             if !self.iface(port).dying {

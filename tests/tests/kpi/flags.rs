@@ -88,6 +88,42 @@ static TIMID: IfOps<Host> = IfOps {
 };
 
 #[test]
+fn a_driver_hears_which_flags_have_changed() {
+    kernel(|td| {
+        let em0 = plug(td, "em0");
+        em0.set_ops(&HEARS);
+        let heard = || IfFlags::from_bits_retain(HEARD.swap(0, Ordering::Relaxed));
+        let kept = em0.flags();
+        if_setflags(td, &em0, kept | IfFlags::UP | IfFlags::NOARP).unwrap();
+        assert_eq!(heard(), IfFlags::UP | IfFlags::NOARP);
+        if_setflags(td, &em0, em0.flags()).unwrap();
+        assert_eq!(heard(), IfFlags::empty(), "all is so already");
+        ifpromisc(td, &em0, true).unwrap();
+        assert_eq!(heard(), IfFlags::PROMISC);
+        if_allmulti(td, &em0, true).unwrap();
+        if_allmulti(td, &em0, true).unwrap();
+        assert_eq!(heard(), IfFlags::ALLMULTI);
+        // What is counted is not a user's to change.
+        if_setflags(td, &em0, kept).unwrap();
+        assert_eq!(heard(), IfFlags::UP | IfFlags::NOARP);
+        unplug(td, em0);
+    });
+}
+
+/// The flags that the driver [`HEARS`] of, since the last look.
+static HEARD: AtomicU32 = AtomicU32::new(0);
+
+static HEARS: IfOps<Host> = IfOps {
+    ioctl: Some(|_, _, request| {
+        if let Ioctl::SetFlags(changed) = request {
+            HEARD.fetch_xor(changed.bits(), Ordering::Relaxed);
+        }
+        Ok(())
+    }),
+    ..*IfOps::DEFAULT
+};
+
+#[test]
 fn a_user_sets_only_what_a_user_may() {
     kernel(|td| {
         let em0 = plug(td, "em0");
