@@ -264,25 +264,7 @@ fn event<P: Platform>(td: &Thread<'_, P>, port: &Ifp<P>, softc: &AnyShared<P>, e
             }
         }
         Event::Link(..) => link_state(td, softc),
-        Event::Lladdr(_) => port_lladdr_changed(td, port, softc),
         _ => {}
-    }
-}
-
-/// Somebody gave a port another link-level address. That is its own from now on; it goes on showing the aggregate's.
-fn port_lladdr_changed<P: Platform>(td: &Thread<'_, P>, port: &Ifp<P>, softc: &Lagg<P>) {
-    let _stable = td.kernel().detach_sx.xlock(td);
-    let Some(lagg) = softc.ifp() else { return };
-    let Some(shown) = ({ lagg.lladdr.lock().clone() }) else { return };
-    let same = port.lladdr.lock().as_ref().is_some_and(|lladdr| lladdr.ptr_eq(&shown));
-    // Looked for before the port changes: it may have left while this waited for the lock.
-    let Some(at) = ({ softc.ports.lock().iter().position(|other| other.ifp.ptr_eq(port)) }) else { return };
-    if same {
-        return;
-    }
-    if let Some(given) = lladdr_lend(td, port, &shown) {
-        let own = core::mem::replace(&mut softc.ports.lock()[at].lladdr, given);
-        ifa_free(own);
     }
 }
 

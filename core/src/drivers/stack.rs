@@ -39,14 +39,13 @@ pub(super) fn attached_here<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> bo
 mod tests {
     use super::*;
     use crate::clone::{CloneParams, if_clone_create, if_clone_create_kind};
-    use crate::drivers::{bridge_addm, lagg_addport, lagg_delport};
+    use crate::drivers::{bridge_addm, lagg_addport};
     use crate::ifnet::hook::HookKind;
-    use crate::ifunit_ref;
     use crate::invariants::check;
     use crate::lifecycle::adjacency::prepare;
     use crate::platform::Mutex;
     use crate::testing::{Host, kernel};
-    use crate::{IfnetRef, RxHandler, SockAddr, TaskMode, if_clone_destroy, if_lladdr, if_setlladdr, if_upper_unlink};
+    use crate::{IfnetRef, RxHandler, TaskMode, if_clone_destroy, if_upper_unlink, ifunit_ref};
 
     fn make(td: &Thread<'_, Host>, name: &str) -> IfnetRef<Host> {
         let name = if_clone_create(td, name).expect(name);
@@ -58,30 +57,6 @@ mod tests {
         check(td)
             .inspect_err(|violation| assert_eq!(violation.invariant, "I16"))
             .map_or_else(|broken| broken.what, |()| "")
-    }
-
-    /// Found by the kernel of four CPUs: an ipvlan that is a port follows its own lower interface.
-    #[test]
-    fn a_port_whose_address_changes_shows_that_of_its_aggregate_again() {
-        let (_, kernel) = kernel(TaskMode::Immediate);
-        let td = kernel.thread().expect("room");
-        let [lower, first, lagg] = ["tap", "epair", "lagg"].map(|name| make(&td, name));
-        let params = CloneParams { lower: Some(lower.clone()), ..CloneParams::NONE };
-        if_clone_create_kind(&td, "ipvlan", Some("i"), &params).expect("free");
-        drop(params);
-        let port = ifunit_ref(&td, "i").expect("made");
-        lagg_addport(&td, &lagg, &first).expect("free");
-        lagg_addport(&td, &lagg, &port).expect("free");
-        let shown = if_lladdr(&td, &lagg).expect("an Ethernet");
-        let fresh = [2, 9, 9, 9, 9, 9];
-        if_setlladdr(&td, &lower, fresh).expect("memory");
-        assert_eq!((if_lladdr(&td, &port), found(&td)), (Some(shown), ""));
-        // What it was given meanwhile is its own when it leaves.
-        lagg_delport(&td, &lagg, &port).expect("a port");
-        assert_eq!(if_lladdr(&td, &port), Some(SockAddr::Link(fresh)));
-        // The primary too, whose own address stays that of the aggregate.
-        if_setlladdr(&td, &first, fresh).expect("memory");
-        assert_eq!((if_lladdr(&td, &lagg), found(&td)), (Some(shown), ""));
     }
 
     #[test]
