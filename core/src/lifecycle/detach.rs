@@ -73,13 +73,11 @@ pub(super) fn take_down<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmove: bo
     if_delgroups(td, &vnet, ifp);
     td.kernel().taskq.drain(td, ifp);
     go_down(td, ifp);
-    if shutdown {
-        // The stack above is being torn down as a whole.
-        td.kernel().events.invoke(td, &Event::Departure(ifp));
-    } else {
-        if_purgeaddrs(td, ifp);
-        if_purgemaddrs(td, ifp);
-        td.kernel().events.invoke(td, &Event::Departure(ifp));
+    // Of a vnet that ends, the stack has deleted them before (`in_ifscrub_all`): nothing of it may follow the interface.
+    if_purgeaddrs(td, ifp);
+    if_purgemaddrs(td, ifp);
+    td.kernel().events.invoke(td, &Event::Departure(ifp));
+    if !shutdown {
         devctl(td, "IFNET", &ifp.name(), "DETACH", "-");
     }
     if !vmove {
