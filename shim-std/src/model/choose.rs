@@ -75,6 +75,8 @@ const KINDS: [&str; 16] = [
 ];
 /// Few tags, so that they meet.
 const TAGS: [u16; 4] = [1, 2, 3, 4094];
+/// As few addresses.
+const ADDRESSES: u8 = 4;
 
 fn one(of: &[&str], by: u8) -> Name {
     Name::new(of[usize::from(by) % of.len()])
@@ -128,6 +130,10 @@ impl Op {
                 Some(listener) => Self::Close { listener: listener.number },
                 None => Self::RunTasks,
             },
+            31 => {
+                let (name, last) = (name(model, at, b), c % ADDRESSES);
+                if c < 192 { Self::AddAddr { at, name, last } } else { Self::DelAddr { at, name, last } }
+            }
             32..=35 if !crowded => Self::Create { at, name: one(&KINDS, b) },
             36..=41 if !crowded => {
                 let kinds = [Cloner::Ipvlan, Cloner::Macvlan, Cloner::Vlan, Cloner::Ipvtap];
@@ -165,7 +171,7 @@ impl Op {
 /// What [`Table::Unregister`] chooses from, as numbers of the first table.
 const STACKING: [u8; 40] = [
     0, 1, 2, 3, 4, 7, 32, 33, 36, 37, 38, 39, 40, 41, 36, 37, 38, 41, 42, 43, 44, 47, 48, 49, 50, 53, 54, 55, 56, 57,
-    58, 60, 60, 61, 62, 8, 9, 17, 19, 31,
+    58, 60, 60, 61, 62, 8, 31, 17, 19, 63,
 ];
 
 fn jail(model: &Model, by: u8) -> Jail {

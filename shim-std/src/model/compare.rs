@@ -7,7 +7,7 @@ use ifnet::{
     ifnet_byindexgen, ifunit, ifunit_ref, invariants,
 };
 
-use super::drive::Subject;
+use super::drive::{Subject, inet};
 use super::kind::Cloner;
 use super::name::Name;
 use super::op::Jail;
@@ -205,6 +205,11 @@ fn compare_iface<P: Platform>(
         || "groups".into(),
         it.groups.iter().copied(),
         |each| if_getgroup(td, ifp, |group| each(Name::new(group))),
+    )?;
+    same_sequence(
+        || "addresses".into(),
+        it.addrs.iter().map(|last| (inet(*last), 24)),
+        |each| ifp.addresses(|addr, prefix| each((addr, prefix))),
     )?;
     // How many references an interface in a stack has is the drivers' business; the end of the program shows whether
     // they gave all back. One that is dying may still be held by what stood on it.

@@ -2,10 +2,10 @@
 
 use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport, vlan_config, vlan_unconfig};
 use ifnet::{
-    BpfListener, CloneParams, Errno, IfFlags, IfName, IfType, IfnetOwner, IfnetRef, Ifp, Peer, Platform, Thread,
-    VnetRef, bpf_open, ether_ifattach, ether_ifdetach, if_addgroup, if_alloc, if_attach, if_clone_create,
-    if_clone_create_kind, if_clone_destroy, if_delgroup, if_detach, if_free, if_initname, if_rename, if_setflags,
-    if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifunit, ifunit_ref, vnet_alloc, vnet_destroy,
+    BpfListener, CloneParams, Errno, IfFlags, IfName, IfType, IfnetOwner, IfnetRef, Ifp, Peer, Platform, SockAddr,
+    Thread, VnetRef, bpf_open, ether_ifattach, ether_ifdetach, if_addaddr, if_addgroup, if_alloc, if_attach,
+    if_clone_create, if_clone_create_kind, if_clone_destroy, if_deladdr, if_delgroup, if_detach, if_free, if_initname,
+    if_rename, if_setflags, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifunit, ifunit_ref, vnet_alloc, vnet_destroy,
 };
 
 use super::kind::Cloner;
@@ -71,6 +71,11 @@ impl<P: Platform> Subject<P> {
             if_free(td, owner);
         }
     }
+}
+
+/// The address 10.0.0.`last`.
+pub(super) const fn inet(last: u8) -> SockAddr {
+    SockAddr::Inet([10, 0, 0, last])
 }
 
 /// Does what the operation says on the kernel under test.
@@ -155,6 +160,14 @@ pub fn drive<P: Platform>(td: &Thread<'_, P>, subject: &mut Subject<P>, op: &Op)
             let ifp = ifunit(td, name.as_str()).ok_or(Errno::ENXIO)?;
             let flags = ifp.flags().difference(IfFlags::UP);
             if_setflags(td, &ifp, if up { flags | IfFlags::UP } else { flags }).map(Made::from)
+        }
+        Op::AddAddr { at: jail, name, last } => {
+            let _cur = at(subject, jail);
+            if_addaddr(td, &ifunit(td, name.as_str()).ok_or(Errno::ENXIO)?, inet(last), 24).map(Made::from)
+        }
+        Op::DelAddr { at: jail, name, last } => {
+            let _cur = at(subject, jail);
+            if_deladdr(&ifunit(td, name.as_str()).ok_or(Errno::ENXIO)?, inet(last)).map(Made::from)
         }
         Op::SetVlan { at: jail, vlan, parent, tag } => {
             let parent = subject.find_ref(td, jail, parent)?;

@@ -58,6 +58,8 @@ pub enum Op {
     Up { at: Jail, name: Name, up: bool },
     SetVlan { at: Jail, vlan: Name, parent: Name, tag: u16 },
     UnsetVlan { at: Jail, vlan: Name },
+    AddAddr { at: Jail, name: Name, last: u8 },
+    DelAddr { at: Jail, name: Name, last: u8 },
     Join { at: Jail, master: Name, lower: Name, lagg: bool },
     Part { at: Jail, master: Name, lower: Name, lagg: bool },
     Listen { at: Jail, name: Name, listener: u32 },
@@ -126,6 +128,8 @@ impl fmt::Display for Op {
                 write!(f, "{}ifconfig {vlan} vlan {tag} vlandev {parent}", inside(*at))
             }
             Self::UnsetVlan { at, vlan } => write!(f, "{}ifconfig {vlan} -vlandev", inside(*at)),
+            Self::AddAddr { at, name, last } => write!(f, "{}ifconfig {name} inet 10.0.0.{last}/24", inside(*at)),
+            Self::DelAddr { at, name, last } => write!(f, "{}ifconfig {name} inet 10.0.0.{last} -alias", inside(*at)),
             Self::Join { at, master, lower, lagg } => {
                 write!(f, "{}ifconfig {master} {} {lower}", inside(*at), if *lagg { "laggport" } else { "addm" })
             }

@@ -101,6 +101,14 @@ impl Model {
         self.lowers(upper).next().map(|link| link.lower)
     }
 
+    /// Those that share the lower interface of this one, and may not have an address that it has.
+    pub(super) fn siblings(&self, id: Id) -> impl Iterator<Item = Id> {
+        let exclusive = matches!(self.iface(id).kind, Kind::Cloned(Cloner::Ipvlan | Cloner::Ipvtap));
+        let lower = self.lower_of(id).filter(|_| exclusive);
+        let beside = lower.into_iter().flat_map(|lower| self.uppers(lower));
+        beside.filter(|link| link.how == How::Shared).map(|link| link.upper).filter(move |upper| *upper != id)
+    }
+
     /// Whether `upper`, or a new interface, can be put on `lower` without making the stack too high.
     fn is_low_enough(&self, lower: Id, upper: Option<Id>) -> Result<(), Errno> {
         let above = upper.map_or(1, |upper| self.height(upper, |link| (link.lower, link.upper)));

@@ -54,6 +54,8 @@ pub(super) struct Iface {
     pub(super) up: bool,
     /// In bytes. Of Ethernet interfaces and VLANs, whose ports must agree.
     pub(super) mtu: u32,
+    /// The last byte of each network address.
+    pub(super) addrs: Vec<u8>,
     pub(super) dying: bool,
     /// Its driver has given it up; its vnet's work will take it away.
     pub(super) queued: bool,
@@ -241,7 +243,8 @@ impl Model {
         let (vnet, home, peer) = (at, None, None);
         let (groups, linked, up, dying, queued) = (Vec::new(), false, false, false, false);
         let mtu = ETHERMTU;
-        let iface = Iface { kind, name, dname, unit, vnet, home, linked, groups, up, mtu, dying, queued, peer };
+        let addrs = Vec::new();
+        let iface = Iface { kind, name, dname, unit, vnet, home, linked, groups, up, mtu, addrs, dying, queued, peer };
         self.slots[id].iface = Some(iface);
         self.count += 1;
         self.touched.iface(id);
@@ -273,6 +276,7 @@ impl Model {
         let it = self.change(id);
         it.linked = false;
         it.up = false;
+        it.addrs.clear();
         let (at, name) = (it.vnet, it.name);
         self.stack(at).list.retain(|other| *other != id);
         self.touched.place(at, name);

@@ -55,6 +55,14 @@ impl Model {
                 self.set_up(id, up);
                 Ok(Made::Nothing)
             }
+            Op::AddAddr { at, name, last } => self.add_addr(at, name, last).map(Made::from),
+            Op::DelAddr { at, name, last } => {
+                let id = self.lookup(at, name).ok_or(Errno::ENXIO)?;
+                let addrs = &mut self.change(id).addrs;
+                let nth = addrs.iter().position(|other| *other == last).ok_or(Errno::EADDRNOTAVAIL)?;
+                addrs.remove(nth);
+                Ok(Made::Nothing)
+            }
             Op::SetVlan { at, vlan, parent, tag } => self.set_vlan(at, vlan, parent, tag).map(Made::from),
             Op::UnsetVlan { at, vlan } => self.unset_vlan(at, vlan).map(Made::from),
             Op::Join { at, master, lower, lagg } => self.join_master(at, master, lower, lagg).map(Made::from),
@@ -171,6 +179,22 @@ impl Model {
         self.change(id).name = new;
         self.touched.place(at, name);
         self.touched.place(at, new);
+        Ok(())
+    }
+
+    fn add_addr(&mut self, at: Jail, name: Name, last: u8) -> Result<(), Errno> {
+        let id = self.lookup(at, name).ok_or(Errno::ENXIO)?;
+        if self.siblings(id).any(|sibling| self.iface(sibling).addrs.contains(&last)) {
+            return Err(Errno::EADDRINUSE);
+        }
+        let it = self.iface(id);
+        if it.dying {
+            return Err(Errno::ENXIO);
+        }
+        if it.addrs.contains(&last) {
+            return Err(Errno::EEXIST);
+        }
+        self.change(id).addrs.push(last);
         Ok(())
     }
 
