@@ -5,7 +5,8 @@
 //! moment at which no thread may run is a deadlock. So nothing ever spins, and the state of a deadlock is known exactly.
 //!
 //! A *scheduling point* is a call of [`Execution::point`]. Only points at which more than one thread may run are
-//! decisions; a schedule is the list of these decisions and nothing else.
+//! decisions; a schedule is the list of these decisions and nothing else. A decision to stay is made on the spot: shuttle
+//! is only told of switches, which are rare. While no second thread has been started, a point is nothing at all.
 //!
 //! When the emulated kernel panics or an oracle is violated, the execution *freezes*: the thread stops where it is and
 //! no stack is unwound, as in a kernel that has stopped. The memory of a frozen execution is not given back.
@@ -14,12 +15,14 @@ use core::any::Any;
 use core::cell::RefCell;
 use core::num::NonZeroU32;
 use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ifnet::platform::{LockEvent, ThreadId};
 
+use super::engine::Decider;
 use super::log::{LogEntry, What};
 use super::{FailureKind, OracleViolation};
 use crate::host::threads::KernelPanic;
@@ -33,6 +36,9 @@ struct Shared {
     /// Whether the log is kept. It is off while exploring and on when a failure is told.
     recording: bool,
     max_steps: u64,
+    /// No second thread has been started yet.
+    alone: AtomicBool,
+    decider: Arc<Mutex<Decider>>,
     state: Mutex<State>,
 }
 
@@ -63,7 +69,10 @@ struct State {
     expected_came: bool,
     /// The next switch is an artefact of shuttle, not a scheduling point.
     quiet: bool,
-    yielding: bool,
+    /// Who runs after the next switch, which was decided before it.
+    decided: Option<ThreadIndex>,
+    /// The threads that may run; kept for its memory.
+    candidates: Vec<ThreadIndex>,
 }
 
 #[derive(Debug)]
@@ -101,10 +110,10 @@ impl Thread {
 
 /// What the scheduler is to do next.
 pub(super) enum Next {
-    /// Run the only thread that can run; nothing to decide.
+    /// Run this thread: it is the only one that can run, or it was chosen before the switch.
     Forced(ThreadIndex),
-    /// Choose. The current thread is named if it is among the candidates; `yielding` says that it wants to be passed by.
-    Choose { current: Option<ThreadIndex>, yielding: bool },
+    /// The current thread cannot go on: choose one of the others.
+    Choose,
     /// The execution is over.
     Stop,
 }
@@ -114,10 +123,11 @@ thread_local! {
 }
 
 impl Execution {
-    pub(super) fn new(recording: bool, max_steps: u64) -> Self {
+    pub(super) fn new(recording: bool, max_steps: u64, decider: Arc<Mutex<Decider>>) -> Self {
         let mut state = State::default();
         state.threads.push(Thread::new("main".into()));
-        Self(Arc::new(Shared { recording, max_steps, state: Mutex::new(state) }))
+        let alone = AtomicBool::new(true);
+        Self(Arc::new(Shared { recording, max_steps, alone, decider, state: Mutex::new(state) }))
     }
 
     /// The execution that runs on this OS thread, if any.
@@ -195,6 +205,8 @@ impl Execution {
 
     /// Starts an emulated thread. No scheduling point: what runs next is decided at the next one.
     pub fn spawn(&self, name: impl Into<String>, body: impl FnOnce(&Self) + Send + 'static) -> ThreadId {
+        // All emulated threads share one OS thread.
+        self.0.alone.store(false, Ordering::Relaxed);
         self.state().quiet = true;
         let execution = self.clone();
         let handle = shuttle::thread::spawn(move || {
@@ -252,30 +264,46 @@ impl Execution {
     }
 
     fn point_with(&self, yielding: bool) {
-        {
-            let mut state = self.state();
-            if state.threads[state.current].undisturbed {
-                return;
-            }
-            if state.finished || state.unwinding.is_some() && std::thread::panicking() {
-                return;
-            }
-            // The program has caught a Rust panic of its own: go on as before.
-            state.unwinding = None;
-            state.steps += 1;
-            if state.steps > self.0.max_steps && state.failure.is_none() {
-                let message = format!("no end after {} steps", self.0.max_steps);
-                drop(state);
-                self.freeze(FailureKind::NoProgress, message);
-            }
-            // A point without an alternative is no decision; do not pay for the switch.
-            let current = state.current;
-            if !state.threads.iter().enumerate().any(|(i, t)| i != current && !t.blocked && !t.finished) {
-                return;
-            }
-            state.yielding = yielding;
+        if self.0.alone.load(Ordering::Relaxed) && !yielding {
+            return;
         }
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let current = state.current;
+        if state.threads[current].undisturbed {
+            return;
+        }
+        if state.finished || state.unwinding.is_some() && std::thread::panicking() {
+            return;
+        }
+        // The program has caught a Rust panic of its own: go on as before.
+        state.unwinding = None;
+        state.steps += 1;
+        let over = state.failure.is_some() || state.expected_came;
+        if state.steps > self.0.max_steps && !over {
+            drop(guard);
+            self.freeze(FailureKind::NoProgress, format!("no end after {} steps", self.0.max_steps));
+        }
+        if !over {
+            // A point without an alternative is no decision.
+            let may_run = |(i, thread): (ThreadIndex, &Thread)| (!thread.blocked && !thread.finished).then_some(i);
+            state.candidates.clear();
+            state.candidates.extend(state.threads.iter().enumerate().filter_map(may_run));
+            if *state.candidates == [current] {
+                return;
+            }
+            let next = self.decider().decide(&state.candidates, Some(current), yielding);
+            if next == current {
+                return;
+            }
+            state.decided = Some(next);
+        }
+        drop(guard);
         self.switch();
+    }
+
+    fn decider(&self) -> MutexGuard<'_, Decider> {
+        self.0.decider.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks the running thread as blocked until [`unblock`](Self::unblock) and lets others run. `words` say what it
@@ -411,6 +439,9 @@ impl Execution {
         if state.quiet {
             return Next::Forced(current);
         }
+        if let Some(thread) = state.decided.take() {
+            return Next::Forced(thread);
+        }
         candidates.clear();
         candidates.extend(runnable.filter(|&i| !state.threads.get(i).is_some_and(|t| t.blocked)));
         if state.finished {
@@ -426,7 +457,6 @@ impl Execution {
         if state.failure.is_some() || state.expected_came {
             return Next::Stop;
         }
-        let yielding = core::mem::take(&mut state.yielding);
         match **candidates {
             [] => {
                 let message = deadlock(&state.threads);
@@ -435,7 +465,10 @@ impl Execution {
                 Next::Stop
             }
             [only] => Next::Forced(only),
-            _ => Next::Choose { current: candidates.contains(&current).then_some(current), yielding },
+            _ => {
+                debug_assert!(!candidates.contains(&current), "who can go on decides before the switch");
+                Next::Choose
+            }
         }
     }
 

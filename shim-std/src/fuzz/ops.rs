@@ -13,6 +13,23 @@ pub(crate) struct View {
     pub(crate) jails: Vec<(String, u32)>,
     /// All interfaces that ever arrived.
     pub(crate) listed: Vec<Listed>,
+    /// The label under which the thread is the driver of an interface of its own, and what it may do with it.
+    pub(crate) own: (String, Own),
+}
+
+/// How far the interface of a thread's own has come. A driver that detaches what is not attached, or frees what is, has a
+/// bug; so what a thread may do depends on what it did, and no other thread has its label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// By `if_alloc`.
+    Allocated,
+    /// By `if_attach`.
+    Attached,
+    /// By `ether_ifattach`.
+    Ether,
 }
 
 /// A line, and whether it runs in an epoch section.
@@ -24,6 +41,8 @@ pub(crate) struct Line {
 
 /// Operands from here on pick what is gone, if there is any.
 const STALE: u8 = 248;
+/// As many verbs there are; those that races need have several numbers.
+const VERBS: u8 = 56;
 /// As many interfaces may be on a list; then those that make one more destroy one.
 const CROWD: usize = 12;
 
@@ -67,7 +86,7 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
     let crowded = view.on(Some(vnet)).count() > CROWD;
     let mut section = false;
     let mut host = false;
-    let text = match verb % 48 {
+    let text = match verb % VERBS {
         0 if c % 8 == 0 => {
             host = true;
             format!("kldunload if_{}", one(&MODULES, b))
@@ -91,17 +110,16 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
             let (from, vnet) = view.jail(c);
             format!("ifconfig {} -vnet {from}", view.name(vnet, b))
         }
-        23 => {
+        23 | 54 => {
             host = true;
             format!("jail -c name={} vnet persist", one(&JAILS, c))
         }
-        24..=26 => {
+        24..=26 | 53 => {
             host = true;
+            let how = if verb % VERBS == 53 { "-R" } else { "-r" };
             let alive: Vec<&str> = view.jails.iter().skip(1).map(|(name, _)| &**name).collect();
             let nth = usize::from(c).checked_rem(alive.len()).and_then(|nth| alive.get(nth));
-            // Not `-R`: what a vnet was lent may then come home after the end of the scenario was taken down, and the runner
-            // would call it left behind.
-            format!("jail -r {}", nth.unwrap_or(&"j1"))
+            format!("jail {how} {}", nth.unwrap_or(&"j1"))
         }
         27 => format!("ifconfig {name} name {}", one(&NAMES, c)),
         28 => format!("ifconfig {name} group {}", one(&GROUPS, c)),
@@ -139,6 +157,20 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
             format!("ip link add up{} link {name} type {kind}", c / 2 % 4)
         }
         44..=46 => format!("ip link del {name}"),
+        48..=51 => {
+            host = true;
+            let (label, own) = &view.own;
+            match (own, c % 4) {
+                (Own::Nothing, _) => format!("kpi if_alloc {label}"),
+                (Own::Allocated, 0) => format!("kpi if_free {label}"),
+                (Own::Allocated, 1) => format!("kpi if_attach {label}"),
+                (Own::Allocated, _) => format!("kpi ether_ifattach {label}"),
+                (Own::Attached, _) => format!("kpi if_detach {label}"),
+                (Own::Ether, _) => format!("kpi ether_ifdetach {label}"),
+            }
+        }
+        52 => format!("kpi if_vmove {name} {}", view.jail(c).0),
+        55 => format!("kpi tun_open {name}"),
         _ => {
             section = true;
             format!("kpi ifunit {name}")
@@ -163,6 +195,7 @@ mod tests {
                 listed(3, "lo0", Some(1)),
                 listed(4, "was", None),
             ],
+            own: ("h1".into(), Own::Ether),
         }
     }
 
@@ -174,6 +207,9 @@ mod tests {
         assert_eq!(line([15, 0, 0, 1]), "ifconfig epair0a vnet j1");
         assert_eq!(line([6, 1, 0, 0]), "jexec j1 ifconfig lo0 destroy");
         assert_eq!(line([24, 1, 1, 9]), "jail -r j1");
+        assert_eq!(line([53, 1, 1, 9]), "jail -R j1");
+        assert_eq!(line([48, 1, 1, 0]), "kpi ether_ifdetach h1");
+        assert_eq!(line([52, 1, 0, 0]), "jexec j1 kpi if_vmove lo0 0");
     }
 
     #[test]

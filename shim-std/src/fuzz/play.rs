@@ -10,12 +10,13 @@ use ifnet::platform::Mutex as _;
 use ifnet::{Errno, TaskMode};
 
 use super::input::{Input, Record, THREADS};
-use super::ops::{Line, View, choose};
+use super::ops::{Line, Own, View, choose};
 use crate::explore::{Execution, Feed, Verdict};
 use crate::host::shuttle::ShuttleHost;
 use crate::runner::execute_with;
 use crate::runner::explored::violation;
 use crate::runner::interp::{Interp, Stop};
+use crate::runner::world::Attached;
 use crate::scenario::{Arg, Source, Span};
 
 /// What an input is played as.
@@ -129,7 +130,7 @@ impl Play {
             state.cursors.extend(core::iter::repeat_n(Cursor::default(), missing));
             state.cursors[number] = Cursor { leave: record.leave, to: record.to, made: 0 };
         }
-        let line = choose(&view(interp), record.pick);
+        let line = choose(&view(interp, thread), record.pick);
         self.give(interp, thread, line).map(drop)
     }
 
@@ -148,7 +149,7 @@ impl Play {
     /// An operation while memory is refused, and the same once more when it is back: what failed for lack of memory says
     /// so, and has changed nothing that keeps it from working.
     fn refused(&self, interp: &mut Thread<'_, '_>, record: &Record) -> Result<(), Stop> {
-        let line = choose(&view(interp), record.pick);
+        let line = choose(&view(interp, 0), record.pick);
         let arena = interp.world.host().arena().clone();
         let before = arena.refused();
         if record.leave[0] != 0 {
@@ -229,13 +230,22 @@ fn start(bits: u8) -> impl Iterator<Item = &'static str> {
 }
 
 /// What a thread can pick from. No lock is taken that another thread could hold at a scheduling point.
-fn view(interp: &Thread<'_, '_>) -> View {
+fn view(interp: &Thread<'_, '_>, thread: usize) -> View {
     let world = interp.world;
     let mut jails = vec![("0".to_owned(), 0)];
+    let label = format!("h{thread}");
+    let mut own = Own::Nothing;
     world.host().execution().undisturbed(|| {
         let tables = world.tables.lock();
         let named = tables.jails.iter().filter_map(|jail| Some((jail.name.clone(), jail.vnet.as_ref()?.id())));
         jails.extend(named);
+        own = tables.handles.get(&label).filter(|handle| handle.owner.is_some()).map_or(own, |handle| {
+            match handle.attached {
+                Attached::No => Own::Allocated,
+                Attached::Plain => Own::Attached,
+                Attached::Ether => Own::Ether,
+            }
+        });
     });
-    View { jails, listed: world.host().observer().listed(<[_]>::to_vec) }
+    View { jails, listed: world.host().observer().listed(<[_]>::to_vec), own: (label, own) }
 }
