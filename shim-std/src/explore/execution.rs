@@ -11,7 +11,8 @@
 //! When the emulated kernel panics or an oracle is violated, the execution *freezes*: the thread stops where it is and
 //! no stack is unwound, as in a kernel that has stopped. The memory of a frozen execution is not given back.
 
-use core::any::Any;
+mod words;
+
 use core::cell::RefCell;
 use core::num::NonZeroU32;
 use core::panic::AssertUnwindSafe;
@@ -22,10 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ifnet::platform::{LockEvent, ThreadId};
 
+use super::FailureKind;
 use super::engine::Decider;
 use super::log::{LogEntry, What};
-use super::{FailureKind, OracleViolation};
-use crate::host::threads::KernelPanic;
+use words::{classify, deadlock};
 
 /// A handle to the execution that runs now. Clones are the same execution.
 #[derive(Clone, Debug)]
@@ -71,7 +72,9 @@ struct State {
     quiet: bool,
     /// Who runs after the next switch, which was decided before it.
     decided: Option<ThreadIndex>,
-    /// The threads that may run; kept for its memory.
+    /// How many threads may run: neither blocked nor finished.
+    able: usize,
+    /// Which, at a decision; kept for its memory.
     candidates: Vec<ThreadIndex>,
 }
 
@@ -118,6 +121,21 @@ pub(super) enum Next {
     Stop,
 }
 
+impl State {
+    fn add(&mut self, thread: Thread) {
+        self.threads.push(thread);
+        self.able += 1;
+    }
+
+    fn set_blocked(&mut self, thread: ThreadIndex, blocked: bool) {
+        let thread = &mut self.threads[thread];
+        if !thread.finished && thread.blocked != blocked {
+            self.able = if blocked { self.able - 1 } else { self.able + 1 };
+        }
+        thread.blocked = blocked;
+    }
+}
+
 thread_local! {
     static CURRENT: RefCell<Option<Execution>> = const { RefCell::new(None) };
 }
@@ -125,7 +143,7 @@ thread_local! {
 impl Execution {
     pub(super) fn new(recording: bool, max_steps: u64, decider: Arc<Mutex<Decider>>) -> Self {
         let mut state = State::default();
-        state.threads.push(Thread::new("main".into()));
+        state.add(Thread::new("main".into()));
         let alone = AtomicBool::new(true);
         Self(Arc::new(Shared { recording, max_steps, alone, decider, state: Mutex::new(state) }))
     }
@@ -217,7 +235,7 @@ impl Execution {
         let mut state = self.state();
         state.quiet = false;
         debug_assert_eq!(index, state.threads.len(), "every task of shuttle is started here");
-        state.threads.push(Thread::new(name.into()));
+        state.add(Thread::new(name.into()));
         thread_id(index)
     }
 
@@ -285,13 +303,14 @@ impl Execution {
             self.freeze(FailureKind::NoProgress, format!("no end after {} steps", self.0.max_steps));
         }
         if !over {
-            // A point without an alternative is no decision.
+            // A point without an alternative is no decision; who passes a point may run.
+            if state.able == 1 {
+                return;
+            }
             let may_run = |(i, thread): (ThreadIndex, &Thread)| (!thread.blocked && !thread.finished).then_some(i);
             state.candidates.clear();
             state.candidates.extend(state.threads.iter().enumerate().filter_map(may_run));
-            if *state.candidates == [current] {
-                return;
-            }
+            debug_assert_eq!(state.candidates.len(), state.able, "each change is counted");
             let next = self.decider().decide(&state.candidates, Some(current), yielding);
             if next == current {
                 return;
@@ -312,7 +331,7 @@ impl Execution {
         {
             let mut state = self.state();
             let current = state.current;
-            state.threads[current].blocked = true;
+            state.set_blocked(current, true);
             state.threads[current].waits_for = Some(words.into());
         }
         self.switch();
@@ -322,7 +341,7 @@ impl Execution {
     }
 
     pub(crate) fn unblock(&self, thread: ThreadId) {
-        self.state().threads[index(thread)].blocked = false;
+        self.state().set_blocked(index(thread), false);
     }
 
     /// Waits until `ready` holds, looking again after each wakeup of the channel only.
@@ -343,12 +362,13 @@ impl Execution {
     }
 
     pub(crate) fn wakeup(&self, channel: usize) {
-        for thread in &mut self.state().threads {
-            if let Some((on, woken)) = &mut thread.sleep
+        let mut state = self.state();
+        for thread in 0..state.threads.len() {
+            if let Some((on, woken)) = &mut state.threads[thread].sleep
                 && *on == channel
             {
                 *woken = true;
-                thread.blocked = false;
+                state.set_blocked(thread, false);
             }
         }
     }
@@ -418,11 +438,16 @@ impl Execution {
     fn finish_thread(&self) {
         let mut state = self.state();
         let current = state.current;
-        state.threads[current].finished = true;
-        for thread in &mut state.threads {
-            if let Some(at) = thread.joins.iter().position(|&joined| joined == current) {
-                thread.joins.swap_remove(at);
-                thread.blocked &= !thread.joins.is_empty();
+        if !core::mem::replace(&mut state.threads[current].finished, true) && !state.threads[current].blocked {
+            state.able -= 1;
+        }
+        for thread in 0..state.threads.len() {
+            let waiting = &mut state.threads[thread];
+            if let Some(at) = waiting.joins.iter().position(|&joined| joined == current) {
+                waiting.joins.swap_remove(at);
+                if waiting.joins.is_empty() {
+                    state.set_blocked(thread, false);
+                }
             }
         }
     }
@@ -484,41 +509,6 @@ impl Execution {
             log: core::mem::take(&mut state.log),
             threads: state.threads.drain(..).map(|thread| thread.name).collect(),
         }
-    }
-}
-
-/// What every thread waits for, in words that do not depend on the schedule.
-fn deadlock(threads: &[Thread]) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for thread in threads.iter().filter(|thread| !thread.finished) {
-        let mut line = thread.name.clone();
-        let held: Vec<&str> = thread.holds.iter().map(|&(lock, _)| lock).collect();
-        if !held.is_empty() {
-            line += &format!(" holds {} and", held.join(", "));
-        }
-        line += match (thread.waits_lock, &thread.waits_for) {
-            (Some(lock), _) => format!(" waits for {lock}"),
-            (None, Some(words)) => format!(" waits for {words}"),
-            (None, None) => " waits".into(),
-        }
-        .as_str();
-        lines.push(line);
-    }
-    format!("deadlock: {}", lines.join("; "))
-}
-
-/// What a Rust panic that reached the end of a thread stands for.
-fn classify(payload: &(dyn Any + Send)) -> (FailureKind, String) {
-    let bug = crate::explore::hook::take();
-    if let Some(KernelPanic { message, .. }) = payload.downcast_ref() {
-        (FailureKind::Panic, message.clone())
-    } else if let Some(OracleViolation { kind, message }) = payload.downcast_ref() {
-        (FailureKind::Violation(kind.clone()), message.clone())
-    } else {
-        let text = (payload.downcast_ref::<&str>().copied().map(String::from))
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a panic with a payload of an unknown type".into());
-        (FailureKind::Bug, bug.map_or_else(|| text.clone(), |place| format!("{text} ({place})")))
     }
 }
 

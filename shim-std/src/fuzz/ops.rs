@@ -215,7 +215,9 @@ mod tests {
     #[test]
     fn every_pick_is_a_line_that_parses_and_every_verb_occurs() {
         let mut words = std::collections::BTreeSet::new();
-        for view in [view(), View::default()] {
+        let owns = [Own::Nothing, Own::Allocated, Own::Attached];
+        let driven = owns.map(|own| View { own: ("h1".into(), own), ..View::default() });
+        for view in [view()].into_iter().chain(driven) {
             for (verb, operand) in (0..=255).flat_map(|verb| (0..=255).step_by(3).map(move |operand| (verb, operand))) {
                 let Line { text, section } = choose(&view, [verb, operand, operand ^ 5, operand.rotate_left(3)]);
                 let line = if section { format!("net_epoch {{ {text} || true; }}") } else { format!("{text} || true") };

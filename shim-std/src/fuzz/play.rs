@@ -42,6 +42,8 @@ struct State {
     lines: [Vec<Line>; THREADS + 1],
     /// Where each thread of the execution is.
     cursors: Vec<Cursor>,
+    /// The worker has gone to sleep for the first time, or is about to.
+    worker_waits: bool,
     /// Decisions made because a thread could not go on.
     forced: usize,
 }
@@ -54,12 +56,14 @@ struct Cursor {
     made: u32,
 }
 
+/// The number of the thread that is started before everything else.
+const WORKER: usize = 1;
+
 type Thread<'t, 'k> = Interp<'t, 'k, ShuttleHost>;
 
 impl Play {
     pub(crate) fn new(input: Input, hazards: HazardSet, mode: Mode) -> Arc<Self> {
         let worker = Cursor { leave: [input.worker[0], 0], to: input.worker[1], made: 0 };
-        // The worker is started before everything else.
         let state = State { cursors: vec![Cursor::default(), worker], ..State::default() };
         Arc::new(Self { input, hazards, mode, state: Mutex::new(state) })
     }
@@ -188,6 +192,11 @@ impl Feed for Play {
 
     fn choose(&self, candidates: &[usize], current: Option<usize>, yielding: bool) -> usize {
         let mut state = self.state();
+        // The worker first waits for work. Until it does, it would be an alternative everywhere, and a pointless one.
+        if !state.worker_waits && candidates.contains(&WORKER) {
+            state.worker_waits = true;
+            return WORKER;
+        }
         let others = |by: u8| {
             let count = candidates.len() - usize::from(current.is_some());
             candidates.iter().copied().filter(|&other| Some(other) != current).nth(usize::from(by) % count)
