@@ -15,6 +15,8 @@ pub(crate) struct View {
     pub(crate) listed: Vec<Listed>,
     /// The label under which the thread is the driver of an interface of its own, and what it may do with it.
     pub(crate) own: (String, Own),
+    /// The indices of what drivers hold, attached or not.
+    pub(crate) driven: Vec<u32>,
 }
 
 /// How far the interface of a thread's own has come. A driver that detaches what is not attached, or frees what is, has a
@@ -42,7 +44,7 @@ pub(crate) struct Line {
 /// Operands from here on pick what is gone, if there is any.
 const STALE: u8 = 248;
 /// As many verbs there are; those that races need have several numbers.
-const VERBS: u8 = 56;
+const VERBS: u8 = 64;
 /// As many interfaces may be on a list; then those that make one more destroy one.
 const CROWD: usize = 12;
 
@@ -59,6 +61,11 @@ fn one<'a>(of: &[&'a str], by: u8) -> &'a str {
     of[usize::from(by) % of.len()]
 }
 
+/// What `ip` calls the jail `name`; the host's is that of process 1.
+fn netns(name: &str) -> &str {
+    if name == "0" { "1" } else { name }
+}
+
 impl View {
     fn jail(&self, by: u8) -> (&str, u32) {
         self.jails.get(usize::from(by) % self.jails.len().max(1)).map_or(("0", 0), |(name, vnet)| (name, *vnet))
@@ -66,6 +73,12 @@ impl View {
 
     fn on(&self, vnet: Option<u32>) -> impl Iterator<Item = &Listed> {
         self.listed.iter().filter(move |it| it.vnet == vnet)
+    }
+
+    /// The index of an interface, wherever it is, and whether it still is.
+    fn index(&self, by: u8) -> u32 {
+        let all = || self.driven.iter().copied().chain(self.listed.iter().map(|it| it.index));
+        usize::from(by).checked_rem(all().count()).and_then(|nth| all().nth(nth)).unwrap_or(1)
     }
 
     /// The name of an interface of a vnet; `lo0`, which can hardly be done anything with, comes last.
@@ -99,11 +112,11 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
         2..=9 => format!("ifconfig {name} destroy"),
         10 | 11 => {
             host = true;
-            format!("devctl attach em{}", c % 2)
+            format!("devctl attach em{}", c % 3)
         }
         12..=14 => {
             host = true;
-            format!("devctl detach em{}", c % 2)
+            format!("devctl detach em{}", c % 3)
         }
         15..=19 => format!("ifconfig {name} vnet {}", view.jail(c).0),
         20..=22 => {
@@ -132,7 +145,7 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
         37 => "kpi run_tasks".to_owned(),
         38 | 39 => {
             section = true;
-            let index = view.listed.get(usize::from(b) % view.listed.len().max(1)).map_or(1, |it| it.index);
+            let index = view.index(b);
             match c % 4 {
                 0 => format!("kpi ifunit {name}"),
                 1 => format!("kpi ifnet_byindexgen {index} {}", c / 4),
@@ -171,6 +184,26 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
         }
         52 => format!("kpi if_vmove {name} {}", view.jail(c).0),
         55 => format!("kpi tun_open {name}"),
+        56 => match c % 2 {
+            0 => format!("kpi ifnet_byindex_ref {}", view.index(b)),
+            _ => format!("kpi ip6_input {}", view.index(b)),
+        },
+        57 => format!("kpi if_input {name}"),
+        58 => "kpi epoch_drain_callbacks".to_owned(),
+        // A driver may report the carrier for as long as it has the interface.
+        59 if view.own.1 != Own::Nothing => {
+            host = true;
+            format!("kpi if_link_state_change {} {}", view.own.0, one(&["up", "down"], c))
+        }
+        60 => format!("ip link set {name} netns {}", netns(view.jail(c).0)),
+        61 | 62 if !crowded => {
+            let (other, below) = view.jail(c);
+            let kind = one(&["ipvlan mode l2", "macvlan"], b / 4);
+            format!("ip link add up{} link {} link-netns {} type {kind}", b % 4, view.name(below, b / 4), netns(other))
+        }
+        63 if !crowded => {
+            format!("ip link add veth{} type veth peer veth{} netns {}", b % 4, b % 4 + 4, netns(view.jail(c).0))
+        }
         _ => {
             section = true;
             format!("kpi ifunit {name}")
@@ -196,6 +229,7 @@ mod tests {
                 listed(4, "was", None),
             ],
             own: ("h1".into(), Own::Ether),
+            driven: vec![9],
         }
     }
 

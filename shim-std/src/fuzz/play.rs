@@ -244,10 +244,12 @@ fn view(interp: &Thread<'_, '_>, thread: usize) -> View {
     let mut jails = vec![("0".to_owned(), 0)];
     let label = format!("h{thread}");
     let mut own = Own::Nothing;
+    let mut driven = Vec::new();
     world.host().execution().undisturbed(|| {
         let tables = world.tables.lock();
         let named = tables.jails.iter().filter_map(|jail| Some((jail.name.clone(), jail.vnet.as_ref()?.id())));
         jails.extend(named);
+        driven.extend(tables.handles.values().filter_map(|handle| Some(handle.owner.as_ref()?.index())));
         own = tables.handles.get(&label).filter(|handle| handle.owner.is_some()).map_or(own, |handle| {
             match handle.attached {
                 Attached::No => Own::Allocated,
@@ -256,5 +258,5 @@ fn view(interp: &Thread<'_, '_>, thread: usize) -> View {
             }
         });
     });
-    View { jails, listed: world.host().observer().listed(<[_]>::to_vec), own: (label, own) }
+    View { jails, listed: world.host().observer().listed(<[_]>::to_vec), own: (label, own), driven }
 }
