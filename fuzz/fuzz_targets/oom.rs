@@ -4,8 +4,10 @@
 //! no memory. The format is that of `schedule`; the fields for switches are those for allocations.
 #![no_main]
 
-use ifnet_fuzz::play;
+use ifnet_fuzz::{change, play};
 use ifnet_std::fuzz::Target;
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_target!(|bytes: &[u8]| play(Target::Oom, bytes));
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { change(data, size, max_size, seed) });

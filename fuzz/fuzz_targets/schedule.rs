@@ -10,8 +10,10 @@
 //! ```
 #![no_main]
 
-use ifnet_fuzz::play;
+use ifnet_fuzz::{change, play};
 use ifnet_std::fuzz::Target;
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_target!(|bytes: &[u8]| play(Target::Schedule, bytes));
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { change(data, size, max_size, seed) });

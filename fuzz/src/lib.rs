@@ -4,8 +4,9 @@ use std::sync::OnceLock;
 
 use ifnet::Config;
 use ifnet::hazard::HazardSet;
-use ifnet_std::fuzz::{Found, Target, hazards};
+use ifnet_std::fuzz::{Found, Target, hazards, mutate};
 use ifnet_std::model::{Program, check_with};
+use libfuzzer_sys::fuzzer_mutate;
 
 /// The historical bugs that `IFNET_HAZARDS` opens, so that a campaign can prove that it bites.
 ///
@@ -38,5 +39,16 @@ pub fn play(target: Target, bytes: &[u8]) {
 pub fn compare(program: &Program) {
     if let Err(difference) = check_with(&Config::default().hazards(open()), program) {
         panic!("{difference}");
+    }
+}
+
+/// Changes an input of `schedule` or `oom` in place and gives its new size, which is at most `max`.
+pub fn change(data: &mut [u8], size: usize, max: usize, seed: u32) -> usize {
+    match mutate(&data[..size], max.min(data.len()), seed.into()) {
+        Some(changed) => {
+            data[..changed.len()].copy_from_slice(&changed);
+            changed.len()
+        }
+        None => fuzzer_mutate(data, size, max),
     }
 }

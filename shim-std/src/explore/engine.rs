@@ -41,14 +41,18 @@ pub(super) struct Batch {
 /// Runs executions until one fails, the strategy has nothing left, or the limit is reached.
 pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: Limits) -> Batch {
     let _quiet = Quiet::new();
+    let strategy_of_nothing = Box::new(super::strategy::Replay::new(Schedule::default()));
+    let decider = Arc::new(Mutex::new(Decider {
+        strategy: core::mem::replace(strategy, strategy_of_nothing),
+        choices: Vec::new(),
+        preemptions: 0,
+    }));
     let engine = Arc::new(Mutex::new(Engine {
-        strategy: core::mem::replace(strategy, Box::new(super::strategy::Replay::new(Schedule::default()))),
+        decider: Arc::clone(&decider),
         limits,
         batch: Batch::default(),
         running: None,
-        choices: Vec::new(),
         candidates: Vec::new(),
-        preemptions: 0,
     }));
     let mut config = Config::new();
     config.stack_size = limits.stack;
@@ -73,33 +77,67 @@ pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: L
     if let (Err(payload), None) = (result, &engine.batch.failure) {
         // Shuttle itself gave up: only a destructor that panics, or blocks for ever, during a panic leads here.
         let message = payload.downcast_ref::<String>().map_or("the scheduler gave up", |text| text);
-        let (kind, schedule) = (FailureKind::Bug, Schedule::of_choices(&engine.choices));
+        let (kind, schedule) = (FailureKind::Bug, Schedule::of_choices(&lock(&decider).choices));
         engine.batch.failure = Some(Failure { kind, message: message.into(), schedule, ..Failure::default() });
     }
     Execution::leave();
-    core::mem::swap(strategy, &mut engine.strategy);
+    core::mem::swap(strategy, &mut lock(&decider).strategy);
     core::mem::take(&mut engine.batch)
 }
 
-struct Engine {
+/// Decides, and remembers what was decided.
+pub(super) struct Decider {
     strategy: Box<dyn Strategy>,
+    choices: Vec<u16>,
+    preemptions: u32,
+}
+
+impl core::fmt::Debug for Decider {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Decider").field("choices", &self.choices.len()).finish_non_exhaustive()
+    }
+}
+
+impl Decider {
+    /// Who runs next, of at least two; `current` is named if it may go on, `yielding` says that it wants to be passed by.
+    pub(super) fn decide(
+        &mut self,
+        candidates: &[ThreadIndex],
+        current: Option<ThreadIndex>,
+        yielding: bool,
+    ) -> ThreadIndex {
+        let thread = self.strategy.choose(Decision { candidates, current, yielding });
+        // A strategy that names a thread which cannot run has lost its way; go on with one that can.
+        let thread = if candidates.contains(&thread) { thread } else { candidates[0] };
+        self.preemptions += u32::from(!yielding && current.is_some_and(|current| current != thread));
+        self.choices.push(thread as u16);
+        thread
+    }
+}
+
+struct Engine {
+    decider: Arc<Mutex<Decider>>,
     limits: Limits,
     batch: Batch,
     running: Option<Execution>,
-    choices: Vec<u16>,
     candidates: Vec<ThreadIndex>,
-    preemptions: u32,
 }
 
 impl Engine {
     fn begin(&mut self) -> bool {
         self.end();
-        if self.batch.failure.is_some() || self.batch.schedules >= self.limits.schedules || !self.strategy.begin() {
+        if self.batch.failure.is_some() || self.batch.schedules >= self.limits.schedules {
             return false;
         }
-        self.choices.clear();
-        self.preemptions = 0;
-        let execution = Execution::new(self.limits.recording, self.limits.max_steps);
+        {
+            let mut decider = lock(&self.decider);
+            if !decider.strategy.begin() {
+                return false;
+            }
+            decider.choices.clear();
+            decider.preemptions = 0;
+        }
+        let execution = Execution::new(self.limits.recording, self.limits.max_steps, Arc::clone(&self.decider));
         execution.enter();
         self.running = Some(execution);
         true
@@ -108,13 +146,15 @@ impl Engine {
     fn end(&mut self) {
         let Some(execution) = self.running.take() else { return };
         let Outcome { failure, steps, log, threads } = execution.outcome();
-        self.strategy.end(&self.choices);
+        let mut decider = lock(&self.decider);
+        let Decider { strategy, choices, preemptions } = &mut *decider;
+        strategy.end(choices);
         self.batch.schedules += 1;
         self.batch.steps += steps;
-        self.batch.longest = self.batch.longest.max(self.choices.len());
+        self.batch.longest = self.batch.longest.max(choices.len());
         if let Some((kind, message, thread)) = failure {
-            let schedule = Schedule::of_choices(&self.choices);
-            let (thread, preemptions) = (super::execution::thread_id(thread), self.preemptions);
+            let (schedule, preemptions) = (Schedule::of_choices(choices), *preemptions);
+            let thread = super::execution::thread_id(thread);
             self.batch.failure = Some(Failure { kind, message, thread, schedule, preemptions, steps, log, threads });
         }
     }
@@ -124,15 +164,7 @@ impl Engine {
         let thread = match execution.next(runnable.iter().map(|task| usize::from(task.id())), &mut self.candidates) {
             Next::Forced(thread) => thread,
             Next::Stop => return None,
-            Next::Choose { current, yielding } => {
-                let decision = Decision { candidates: &self.candidates, current, yielding };
-                let thread = self.strategy.choose(decision);
-                // A strategy that names a thread which cannot run has lost its way; go on with one that can.
-                let thread = if self.candidates.contains(&thread) { thread } else { self.candidates[0] };
-                self.preemptions += u32::from(!yielding && current.is_some_and(|current| current != thread));
-                self.choices.push(thread as u16);
-                thread
-            }
+            Next::Choose => lock(&self.decider).decide(&self.candidates, None, false),
         };
         execution.run_thread(thread);
         Some(thread)
@@ -155,6 +187,6 @@ impl Scheduler for Bridge {
     }
 }
 
-fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
-    engine.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

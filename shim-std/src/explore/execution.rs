@@ -5,24 +5,28 @@
 //! moment at which no thread may run is a deadlock. So nothing ever spins, and the state of a deadlock is known exactly.
 //!
 //! A *scheduling point* is a call of [`Execution::point`]. Only points at which more than one thread may run are
-//! decisions; a schedule is the list of these decisions and nothing else.
+//! decisions; a schedule is the list of these decisions and nothing else. A decision to stay is made on the spot: shuttle
+//! is only told of switches, which are rare. While no second thread has been started, a point is nothing at all.
 //!
 //! When the emulated kernel panics or an oracle is violated, the execution *freezes*: the thread stops where it is and
 //! no stack is unwound, as in a kernel that has stopped. The memory of a frozen execution is not given back.
 
-use core::any::Any;
+mod words;
+
 use core::cell::RefCell;
 use core::num::NonZeroU32;
 use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ifnet::platform::{LockEvent, ThreadId};
 
+use super::FailureKind;
+use super::engine::Decider;
 use super::log::{LogEntry, What};
-use super::{FailureKind, OracleViolation};
-use crate::host::threads::KernelPanic;
+use words::{classify, deadlock};
 
 /// A handle to the execution that runs now. Clones are the same execution.
 #[derive(Clone, Debug)]
@@ -33,6 +37,9 @@ struct Shared {
     /// Whether the log is kept. It is off while exploring and on when a failure is told.
     recording: bool,
     max_steps: u64,
+    /// No second thread has been started yet.
+    alone: AtomicBool,
+    decider: Arc<Mutex<Decider>>,
     state: Mutex<State>,
 }
 
@@ -63,7 +70,12 @@ struct State {
     expected_came: bool,
     /// The next switch is an artefact of shuttle, not a scheduling point.
     quiet: bool,
-    yielding: bool,
+    /// Who runs after the next switch, which was decided before it.
+    decided: Option<ThreadIndex>,
+    /// How many threads may run: neither blocked nor finished.
+    able: usize,
+    /// Which, at a decision; kept for its memory.
+    candidates: Vec<ThreadIndex>,
 }
 
 #[derive(Debug)]
@@ -101,12 +113,27 @@ impl Thread {
 
 /// What the scheduler is to do next.
 pub(super) enum Next {
-    /// Run the only thread that can run; nothing to decide.
+    /// Run this thread: it is the only one that can run, or it was chosen before the switch.
     Forced(ThreadIndex),
-    /// Choose. The current thread is named if it is among the candidates; `yielding` says that it wants to be passed by.
-    Choose { current: Option<ThreadIndex>, yielding: bool },
+    /// The current thread cannot go on: choose one of the others.
+    Choose,
     /// The execution is over.
     Stop,
+}
+
+impl State {
+    fn add(&mut self, thread: Thread) {
+        self.threads.push(thread);
+        self.able += 1;
+    }
+
+    fn set_blocked(&mut self, thread: ThreadIndex, blocked: bool) {
+        let thread = &mut self.threads[thread];
+        if !thread.finished && thread.blocked != blocked {
+            self.able = if blocked { self.able - 1 } else { self.able + 1 };
+        }
+        thread.blocked = blocked;
+    }
 }
 
 thread_local! {
@@ -114,10 +141,11 @@ thread_local! {
 }
 
 impl Execution {
-    pub(super) fn new(recording: bool, max_steps: u64) -> Self {
+    pub(super) fn new(recording: bool, max_steps: u64, decider: Arc<Mutex<Decider>>) -> Self {
         let mut state = State::default();
-        state.threads.push(Thread::new("main".into()));
-        Self(Arc::new(Shared { recording, max_steps, state: Mutex::new(state) }))
+        state.add(Thread::new("main".into()));
+        let alone = AtomicBool::new(true);
+        Self(Arc::new(Shared { recording, max_steps, alone, decider, state: Mutex::new(state) }))
     }
 
     /// The execution that runs on this OS thread, if any.
@@ -195,6 +223,8 @@ impl Execution {
 
     /// Starts an emulated thread. No scheduling point: what runs next is decided at the next one.
     pub fn spawn(&self, name: impl Into<String>, body: impl FnOnce(&Self) + Send + 'static) -> ThreadId {
+        // All emulated threads share one OS thread.
+        self.0.alone.store(false, Ordering::Relaxed);
         self.state().quiet = true;
         let execution = self.clone();
         let handle = shuttle::thread::spawn(move || {
@@ -205,7 +235,7 @@ impl Execution {
         let mut state = self.state();
         state.quiet = false;
         debug_assert_eq!(index, state.threads.len(), "every task of shuttle is started here");
-        state.threads.push(Thread::new(name.into()));
+        state.add(Thread::new(name.into()));
         thread_id(index)
     }
 
@@ -252,30 +282,47 @@ impl Execution {
     }
 
     fn point_with(&self, yielding: bool) {
-        {
-            let mut state = self.state();
-            if state.threads[state.current].undisturbed {
-                return;
-            }
-            if state.finished || state.unwinding.is_some() && std::thread::panicking() {
-                return;
-            }
-            // The program has caught a Rust panic of its own: go on as before.
-            state.unwinding = None;
-            state.steps += 1;
-            if state.steps > self.0.max_steps && state.failure.is_none() {
-                let message = format!("no end after {} steps", self.0.max_steps);
-                drop(state);
-                self.freeze(FailureKind::NoProgress, message);
-            }
-            // A point without an alternative is no decision; do not pay for the switch.
-            let current = state.current;
-            if !state.threads.iter().enumerate().any(|(i, t)| i != current && !t.blocked && !t.finished) {
-                return;
-            }
-            state.yielding = yielding;
+        if self.0.alone.load(Ordering::Relaxed) && !yielding {
+            return;
         }
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let current = state.current;
+        if state.threads[current].undisturbed {
+            return;
+        }
+        if state.finished || state.unwinding.is_some() && std::thread::panicking() {
+            return;
+        }
+        // The program has caught a Rust panic of its own: go on as before.
+        state.unwinding = None;
+        state.steps += 1;
+        let over = state.failure.is_some() || state.expected_came;
+        if state.steps > self.0.max_steps && !over {
+            drop(guard);
+            self.freeze(FailureKind::NoProgress, format!("no end after {} steps", self.0.max_steps));
+        }
+        if !over {
+            // A point without an alternative is no decision; who passes a point may run.
+            if state.able == 1 {
+                return;
+            }
+            let may_run = |(i, thread): (ThreadIndex, &Thread)| (!thread.blocked && !thread.finished).then_some(i);
+            state.candidates.clear();
+            state.candidates.extend(state.threads.iter().enumerate().filter_map(may_run));
+            debug_assert_eq!(state.candidates.len(), state.able, "each change is counted");
+            let next = self.decider().decide(&state.candidates, Some(current), yielding);
+            if next == current {
+                return;
+            }
+            state.decided = Some(next);
+        }
+        drop(guard);
         self.switch();
+    }
+
+    fn decider(&self) -> MutexGuard<'_, Decider> {
+        self.0.decider.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks the running thread as blocked until [`unblock`](Self::unblock) and lets others run. `words` say what it
@@ -284,7 +331,7 @@ impl Execution {
         {
             let mut state = self.state();
             let current = state.current;
-            state.threads[current].blocked = true;
+            state.set_blocked(current, true);
             state.threads[current].waits_for = Some(words.into());
         }
         self.switch();
@@ -294,7 +341,7 @@ impl Execution {
     }
 
     pub(crate) fn unblock(&self, thread: ThreadId) {
-        self.state().threads[index(thread)].blocked = false;
+        self.state().set_blocked(index(thread), false);
     }
 
     /// Waits until `ready` holds, looking again after each wakeup of the channel only.
@@ -315,12 +362,13 @@ impl Execution {
     }
 
     pub(crate) fn wakeup(&self, channel: usize) {
-        for thread in &mut self.state().threads {
-            if let Some((on, woken)) = &mut thread.sleep
+        let mut state = self.state();
+        for thread in 0..state.threads.len() {
+            if let Some((on, woken)) = &mut state.threads[thread].sleep
                 && *on == channel
             {
                 *woken = true;
-                thread.blocked = false;
+                state.set_blocked(thread, false);
             }
         }
     }
@@ -390,11 +438,16 @@ impl Execution {
     fn finish_thread(&self) {
         let mut state = self.state();
         let current = state.current;
-        state.threads[current].finished = true;
-        for thread in &mut state.threads {
-            if let Some(at) = thread.joins.iter().position(|&joined| joined == current) {
-                thread.joins.swap_remove(at);
-                thread.blocked &= !thread.joins.is_empty();
+        if !core::mem::replace(&mut state.threads[current].finished, true) && !state.threads[current].blocked {
+            state.able -= 1;
+        }
+        for thread in 0..state.threads.len() {
+            let waiting = &mut state.threads[thread];
+            if let Some(at) = waiting.joins.iter().position(|&joined| joined == current) {
+                waiting.joins.swap_remove(at);
+                if waiting.joins.is_empty() {
+                    state.set_blocked(thread, false);
+                }
             }
         }
     }
@@ -411,6 +464,9 @@ impl Execution {
         if state.quiet {
             return Next::Forced(current);
         }
+        if let Some(thread) = state.decided.take() {
+            return Next::Forced(thread);
+        }
         candidates.clear();
         candidates.extend(runnable.filter(|&i| !state.threads.get(i).is_some_and(|t| t.blocked)));
         if state.finished {
@@ -426,7 +482,6 @@ impl Execution {
         if state.failure.is_some() || state.expected_came {
             return Next::Stop;
         }
-        let yielding = core::mem::take(&mut state.yielding);
         match **candidates {
             [] => {
                 let message = deadlock(&state.threads);
@@ -435,7 +490,10 @@ impl Execution {
                 Next::Stop
             }
             [only] => Next::Forced(only),
-            _ => Next::Choose { current: candidates.contains(&current).then_some(current), yielding },
+            _ => {
+                debug_assert!(!candidates.contains(&current), "who can go on decides before the switch");
+                Next::Choose
+            }
         }
     }
 
@@ -451,41 +509,6 @@ impl Execution {
             log: core::mem::take(&mut state.log),
             threads: state.threads.drain(..).map(|thread| thread.name).collect(),
         }
-    }
-}
-
-/// What every thread waits for, in words that do not depend on the schedule.
-fn deadlock(threads: &[Thread]) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for thread in threads.iter().filter(|thread| !thread.finished) {
-        let mut line = thread.name.clone();
-        let held: Vec<&str> = thread.holds.iter().map(|&(lock, _)| lock).collect();
-        if !held.is_empty() {
-            line += &format!(" holds {} and", held.join(", "));
-        }
-        line += match (thread.waits_lock, &thread.waits_for) {
-            (Some(lock), _) => format!(" waits for {lock}"),
-            (None, Some(words)) => format!(" waits for {words}"),
-            (None, None) => " waits".into(),
-        }
-        .as_str();
-        lines.push(line);
-    }
-    format!("deadlock: {}", lines.join("; "))
-}
-
-/// What a Rust panic that reached the end of a thread stands for.
-fn classify(payload: &(dyn Any + Send)) -> (FailureKind, String) {
-    let bug = crate::explore::hook::take();
-    if let Some(KernelPanic { message, .. }) = payload.downcast_ref() {
-        (FailureKind::Panic, message.clone())
-    } else if let Some(OracleViolation { kind, message }) = payload.downcast_ref() {
-        (FailureKind::Violation(kind.clone()), message.clone())
-    } else {
-        let text = (payload.downcast_ref::<&str>().copied().map(String::from))
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a panic with a payload of an unknown type".into());
-        (FailureKind::Bug, bug.map_or_else(|| text.clone(), |place| format!("{text} ({place})")))
     }
 }
 

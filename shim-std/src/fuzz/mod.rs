@@ -13,6 +13,7 @@
 
 mod found;
 pub mod input;
+mod mutate;
 mod ops;
 mod plain;
 mod play;
@@ -24,6 +25,7 @@ use core::fmt;
 use ifnet::hazard::{Hazard, HazardSet};
 
 pub use found::{Found, minimize};
+pub use mutate::mutate;
 pub use plain::{check, scenario, text};
 
 /// A fuzz target.

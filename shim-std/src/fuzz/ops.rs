@@ -13,6 +13,25 @@ pub(crate) struct View {
     pub(crate) jails: Vec<(String, u32)>,
     /// All interfaces that ever arrived.
     pub(crate) listed: Vec<Listed>,
+    /// The label under which the thread is the driver of an interface of its own, and what it may do with it.
+    pub(crate) own: (String, Own),
+    /// The indices of what drivers hold, attached or not.
+    pub(crate) driven: Vec<u32>,
+}
+
+/// How far the interface of a thread's own has come. A driver that detaches what is not attached, or frees what is, has a
+/// bug; so what a thread may do depends on what it did, and no other thread has its label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// There is none.
+    #[default]
+    Nothing,
+    /// By `if_alloc`.
+    Allocated,
+    /// By `if_attach`.
+    Attached,
+    /// By `ether_ifattach`.
+    Ether,
 }
 
 /// A line, and whether it runs in an epoch section.
@@ -24,6 +43,8 @@ pub(crate) struct Line {
 
 /// Operands from here on pick what is gone, if there is any.
 const STALE: u8 = 248;
+/// As many verbs there are; those that races need have several numbers.
+const VERBS: u8 = 64;
 /// As many interfaces may be on a list; then those that make one more destroy one.
 const CROWD: usize = 12;
 
@@ -40,6 +61,11 @@ fn one<'a>(of: &[&'a str], by: u8) -> &'a str {
     of[usize::from(by) % of.len()]
 }
 
+/// What `ip` calls the jail `name`; the host's is that of process 1.
+fn netns(name: &str) -> &str {
+    if name == "0" { "1" } else { name }
+}
+
 impl View {
     fn jail(&self, by: u8) -> (&str, u32) {
         self.jails.get(usize::from(by) % self.jails.len().max(1)).map_or(("0", 0), |(name, vnet)| (name, *vnet))
@@ -47,6 +73,12 @@ impl View {
 
     fn on(&self, vnet: Option<u32>) -> impl Iterator<Item = &Listed> {
         self.listed.iter().filter(move |it| it.vnet == vnet)
+    }
+
+    /// The index of an interface, wherever it is, and whether it still is.
+    fn index(&self, by: u8) -> u32 {
+        let all = || self.driven.iter().copied().chain(self.listed.iter().map(|it| it.index));
+        usize::from(by).checked_rem(all().count()).and_then(|nth| all().nth(nth)).unwrap_or(1)
     }
 
     /// The name of an interface of a vnet; `lo0`, which can hardly be done anything with, comes last.
@@ -67,7 +99,7 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
     let crowded = view.on(Some(vnet)).count() > CROWD;
     let mut section = false;
     let mut host = false;
-    let text = match verb % 48 {
+    let text = match verb % VERBS {
         0 if c % 8 == 0 => {
             host = true;
             format!("kldunload if_{}", one(&MODULES, b))
@@ -80,28 +112,27 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
         2..=9 => format!("ifconfig {name} destroy"),
         10 | 11 => {
             host = true;
-            format!("devctl attach em{}", c % 2)
+            format!("devctl attach em{}", c % 3)
         }
         12..=14 => {
             host = true;
-            format!("devctl detach em{}", c % 2)
+            format!("devctl detach em{}", c % 3)
         }
         15..=19 => format!("ifconfig {name} vnet {}", view.jail(c).0),
         20..=22 => {
             let (from, vnet) = view.jail(c);
             format!("ifconfig {} -vnet {from}", view.name(vnet, b))
         }
-        23 => {
+        23 | 54 => {
             host = true;
             format!("jail -c name={} vnet persist", one(&JAILS, c))
         }
-        24..=26 => {
+        24..=26 | 53 => {
             host = true;
+            let how = if verb % VERBS == 53 { "-R" } else { "-r" };
             let alive: Vec<&str> = view.jails.iter().skip(1).map(|(name, _)| &**name).collect();
             let nth = usize::from(c).checked_rem(alive.len()).and_then(|nth| alive.get(nth));
-            // Not `-R`: what a vnet was lent may then come home after the end of the scenario was taken down, and the runner
-            // would call it left behind.
-            format!("jail -r {}", nth.unwrap_or(&"j1"))
+            format!("jail {how} {}", nth.unwrap_or(&"j1"))
         }
         27 => format!("ifconfig {name} name {}", one(&NAMES, c)),
         28 => format!("ifconfig {name} group {}", one(&GROUPS, c)),
@@ -114,7 +145,7 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
         37 => "kpi run_tasks".to_owned(),
         38 | 39 => {
             section = true;
-            let index = view.listed.get(usize::from(b) % view.listed.len().max(1)).map_or(1, |it| it.index);
+            let index = view.index(b);
             match c % 4 {
                 0 => format!("kpi ifunit {name}"),
                 1 => format!("kpi ifnet_byindexgen {index} {}", c / 4),
@@ -139,6 +170,40 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
             format!("ip link add up{} link {name} type {kind}", c / 2 % 4)
         }
         44..=46 => format!("ip link del {name}"),
+        48..=51 => {
+            host = true;
+            let (label, own) = &view.own;
+            match (own, c % 4) {
+                (Own::Nothing, _) => format!("kpi if_alloc {label}"),
+                (Own::Allocated, 0) => format!("kpi if_free {label}"),
+                (Own::Allocated, 1) => format!("kpi if_attach {label}"),
+                (Own::Allocated, _) => format!("kpi ether_ifattach {label}"),
+                (Own::Attached, _) => format!("kpi if_detach {label}"),
+                (Own::Ether, _) => format!("kpi ether_ifdetach {label}"),
+            }
+        }
+        52 => format!("kpi if_vmove {name} {}", view.jail(c).0),
+        55 => format!("kpi tun_open {name}"),
+        56 => match c % 2 {
+            0 => format!("kpi ifnet_byindex_ref {}", view.index(b)),
+            _ => format!("kpi ip6_input {}", view.index(b)),
+        },
+        57 => format!("kpi if_input {name}"),
+        58 => "kpi epoch_drain_callbacks".to_owned(),
+        // A driver may report the carrier for as long as it has the interface.
+        59 if view.own.1 != Own::Nothing => {
+            host = true;
+            format!("kpi if_link_state_change {} {}", view.own.0, one(&["up", "down"], c))
+        }
+        60 => format!("ip link set {name} netns {}", netns(view.jail(c).0)),
+        61 | 62 if !crowded => {
+            let (other, below) = view.jail(c);
+            let kind = one(&["ipvlan mode l2", "macvlan"], b / 4);
+            format!("ip link add up{} link {} link-netns {} type {kind}", b % 4, view.name(below, b / 4), netns(other))
+        }
+        63 if !crowded => {
+            format!("ip link add veth{} type veth peer veth{} netns {}", b % 4, b % 4 + 4, netns(view.jail(c).0))
+        }
         _ => {
             section = true;
             format!("kpi ifunit {name}")
@@ -163,6 +228,8 @@ mod tests {
                 listed(3, "lo0", Some(1)),
                 listed(4, "was", None),
             ],
+            own: ("h1".into(), Own::Ether),
+            driven: vec![9],
         }
     }
 
@@ -174,12 +241,17 @@ mod tests {
         assert_eq!(line([15, 0, 0, 1]), "ifconfig epair0a vnet j1");
         assert_eq!(line([6, 1, 0, 0]), "jexec j1 ifconfig lo0 destroy");
         assert_eq!(line([24, 1, 1, 9]), "jail -r j1");
+        assert_eq!(line([53, 1, 1, 9]), "jail -R j1");
+        assert_eq!(line([48, 1, 1, 0]), "kpi ether_ifdetach h1");
+        assert_eq!(line([52, 1, 0, 0]), "jexec j1 kpi if_vmove lo0 0");
     }
 
     #[test]
     fn every_pick_is_a_line_that_parses_and_every_verb_occurs() {
         let mut words = std::collections::BTreeSet::new();
-        for view in [view(), View::default()] {
+        let owns = [Own::Nothing, Own::Allocated, Own::Attached];
+        let driven = owns.map(|own| View { own: ("h1".into(), own), ..View::default() });
+        for view in [view()].into_iter().chain(driven) {
             for (verb, operand) in (0..=255).flat_map(|verb| (0..=255).step_by(3).map(move |operand| (verb, operand))) {
                 let Line { text, section } = choose(&view, [verb, operand, operand ^ 5, operand.rotate_left(3)]);
                 let line = if section { format!("net_epoch {{ {text} || true; }}") } else { format!("{text} || true") };

@@ -10,12 +10,13 @@ use ifnet::platform::Mutex as _;
 use ifnet::{Errno, TaskMode};
 
 use super::input::{Input, Record, THREADS};
-use super::ops::{Line, View, choose};
+use super::ops::{Line, Own, View, choose};
 use crate::explore::{Execution, Feed, Verdict};
 use crate::host::shuttle::ShuttleHost;
 use crate::runner::execute_with;
 use crate::runner::explored::violation;
 use crate::runner::interp::{Interp, Stop};
+use crate::runner::world::Attached;
 use crate::scenario::{Arg, Source, Span};
 
 /// What an input is played as.
@@ -41,6 +42,8 @@ struct State {
     lines: [Vec<Line>; THREADS + 1],
     /// Where each thread of the execution is.
     cursors: Vec<Cursor>,
+    /// The worker has gone to sleep for the first time, or is about to.
+    worker_waits: bool,
     /// Decisions made because a thread could not go on.
     forced: usize,
 }
@@ -53,12 +56,14 @@ struct Cursor {
     made: u32,
 }
 
+/// The number of the thread that is started before everything else.
+const WORKER: usize = 1;
+
 type Thread<'t, 'k> = Interp<'t, 'k, ShuttleHost>;
 
 impl Play {
     pub(crate) fn new(input: Input, hazards: HazardSet, mode: Mode) -> Arc<Self> {
         let worker = Cursor { leave: [input.worker[0], 0], to: input.worker[1], made: 0 };
-        // The worker is started before everything else.
         let state = State { cursors: vec![Cursor::default(), worker], ..State::default() };
         Arc::new(Self { input, hazards, mode, state: Mutex::new(state) })
     }
@@ -129,7 +134,7 @@ impl Play {
             state.cursors.extend(core::iter::repeat_n(Cursor::default(), missing));
             state.cursors[number] = Cursor { leave: record.leave, to: record.to, made: 0 };
         }
-        let line = choose(&view(interp), record.pick);
+        let line = choose(&view(interp, thread), record.pick);
         self.give(interp, thread, line).map(drop)
     }
 
@@ -148,7 +153,7 @@ impl Play {
     /// An operation while memory is refused, and the same once more when it is back: what failed for lack of memory says
     /// so, and has changed nothing that keeps it from working.
     fn refused(&self, interp: &mut Thread<'_, '_>, record: &Record) -> Result<(), Stop> {
-        let line = choose(&view(interp), record.pick);
+        let line = choose(&view(interp, 0), record.pick);
         let arena = interp.world.host().arena().clone();
         let before = arena.refused();
         if record.leave[0] != 0 {
@@ -187,6 +192,11 @@ impl Feed for Play {
 
     fn choose(&self, candidates: &[usize], current: Option<usize>, yielding: bool) -> usize {
         let mut state = self.state();
+        // The worker first waits for work. Until it does, it would be an alternative everywhere, and a pointless one.
+        if !state.worker_waits && candidates.contains(&WORKER) {
+            state.worker_waits = true;
+            return WORKER;
+        }
         let others = |by: u8| {
             let count = candidates.len() - usize::from(current.is_some());
             candidates.iter().copied().filter(|&other| Some(other) != current).nth(usize::from(by) % count)
@@ -229,13 +239,24 @@ fn start(bits: u8) -> impl Iterator<Item = &'static str> {
 }
 
 /// What a thread can pick from. No lock is taken that another thread could hold at a scheduling point.
-fn view(interp: &Thread<'_, '_>) -> View {
+fn view(interp: &Thread<'_, '_>, thread: usize) -> View {
     let world = interp.world;
     let mut jails = vec![("0".to_owned(), 0)];
+    let label = format!("h{thread}");
+    let mut own = Own::Nothing;
+    let mut driven = Vec::new();
     world.host().execution().undisturbed(|| {
         let tables = world.tables.lock();
         let named = tables.jails.iter().filter_map(|jail| Some((jail.name.clone(), jail.vnet.as_ref()?.id())));
         jails.extend(named);
+        driven.extend(tables.handles.values().filter_map(|handle| Some(handle.owner.as_ref()?.index())));
+        own = tables.handles.get(&label).filter(|handle| handle.owner.is_some()).map_or(own, |handle| {
+            match handle.attached {
+                Attached::No => Own::Allocated,
+                Attached::Plain => Own::Attached,
+                Attached::Ether => Own::Ether,
+            }
+        });
     });
-    View { jails, listed: world.host().observer().listed(<[_]>::to_vec) }
+    View { jails, listed: world.host().observer().listed(<[_]>::to_vec), own: (label, own), driven }
 }

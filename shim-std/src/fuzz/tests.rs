@@ -2,7 +2,9 @@ use ifnet::hazard::{Hazard, HazardSet};
 
 use super::input::{Input, Record};
 use super::*;
-use crate::explore::FailureKind;
+use crate::explore::{Explorer, FailureKind};
+use crate::runner::{Boot, program};
+use crate::scenario::parse;
 
 /// The device is detached while it is lent to a jail.
 fn seed1(leave: u8) -> Vec<u8> {
@@ -24,6 +26,13 @@ fn a_switch_at_the_right_place_is_seed_1_and_a_scenario_with_a_schedule() {
     let failure = first.failure.as_ref().expect("filtered");
     assert_eq!(failure.kind, FailureKind::Panic);
     assert!(failure.message.contains("is not on the active list"), "{}", failure.message);
+    // The scenario passes the very same scheduling points.
+    let boot = Boot { tasks: Some(ifnet::TaskMode::Deferred), hazards: first.hazards };
+    let scenario = program(&first.source, &parse(&first.source).expect("it is one"), &boot);
+    let explorer = Explorer { max_steps: 50_000, ..Explorer::default() };
+    let same = explorer.replay(&scenario, &failure.schedule).expect("it fails");
+    assert_eq!((same.steps, same.preemptions), (failure.steps, failure.preemptions));
+    assert_eq!((&same.schedule, &same.message), (&failure.schedule, &failure.message));
     // The runner does the same with the same decisions.
     let again = first.replay().expect("the scenario fails as the input did");
     assert!(again.is_same(failure), "{}", again.message);

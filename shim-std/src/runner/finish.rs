@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ifnet::platform::Mutex as _;
-use ifnet::{Kernel, Thread, ether_ifdetach, if_clone_destroy, if_detach, if_free, vnet_destroy};
+use ifnet::{Kernel, Thread, VnetRef, ether_ifdetach, if_clone_destroy, if_detach, if_free, vnet_destroy};
 
 use super::host::Host;
 use super::world::{Attached, Outcome, World};
@@ -17,13 +17,7 @@ pub(crate) fn take_down<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     let tuns = core::mem::take(&mut world.tables.lock().tuns);
     tuns.into_iter().for_each(|(_, tun)| tun.close(td));
     let vnets: Vec<_> = world.tables.lock().jails.iter().filter_map(|jail| jail.vnet.clone()).collect();
-    for vnet in vnets.into_iter().chain([world.kernel.vnet0()]) {
-        let _cur = td.curvnet_set(Some(vnet));
-        // What is no clone, or `lo0`, refuses; an epair takes its other end along.
-        for ifp in show::interfaces(td) {
-            let _ = if_clone_destroy(td, &ifp.name());
-        }
-    }
+    vnets.into_iter().chain([world.kernel.vnet0()]).for_each(|vnet| destroy_clones(td, vnet));
     let handles = core::mem::take(&mut world.tables.lock().handles);
     for handle in handles.into_values() {
         if let Some(owner) = handle.owner {
@@ -48,8 +42,20 @@ pub(crate) fn take_down<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     }
 }
 
-/// Lets everything that was deferred happen, and looks at what is left.
+/// Destroys what cloners have made in a vnet.
+fn destroy_clones<H: Host>(td: &Thread<'_, H>, vnet: VnetRef<H>) {
+    let _cur = td.curvnet_set(Some(vnet));
+    // What is no clone, or `lo0`, refuses; an epair takes its other end along.
+    for ifp in show::interfaces(td) {
+        let _ = if_clone_destroy(td, &ifp.name());
+    }
+}
+
+/// Lets everything that was deferred happen, and looks at what is left. The worker has ended.
 pub(crate) fn check<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
+    while world.kernel.run_deferred(td) {}
+    // A vnet that was left to deferred work (`jail -R`) may have sent home what it was lent only now.
+    destroy_clones(td, world.kernel.vnet0());
     while world.kernel.run_deferred(td) {}
     // Twice: what the first round frees may defer once more.
     td.net_epoch_drain_callbacks();
@@ -68,14 +74,15 @@ pub(crate) fn check<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     }
 }
 
+/// The index of the host's `lo0`, the first interface that there is, whatever it is called by now.
+const LO0: u32 = 1;
+
 /// The interfaces that are left beside `lo0`, and which lines of the source hold them.
 fn still_held<H: Host>(world: &World<H>, td: &Thread<'_, H>) -> String {
-    // By its place, since it may have been renamed.
-    let lo0 = show::interfaces(td).first().map_or(0, |lo0| lo0.index());
     let mut held = Vec::new();
     world.kernel.if_foreach_left(td, |ifp| {
         // What was given to `if_free` has an index that may be another's by now.
-        if ifp.index() != lo0 || ifp.is_dying() {
+        if ifp.index() != LO0 || ifp.is_dying() {
             held.push(format!("{}{}", ifp.name(), ifp.held_by()));
         }
     });

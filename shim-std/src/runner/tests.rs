@@ -153,3 +153,19 @@ fn the_sink_gets_each_line_at_once() {
     assert_eq!(*seen.lock().unwrap(), report.lines);
     assert_eq!(report.lines, ["a", "b"]);
 }
+
+#[test]
+fn what_a_vnet_sends_home_late_is_no_leak() {
+    // The removal is deferred work, which may come after everything else was taken down.
+    let text = "jail -c name=j1 vnet persist; ifconfig disc0 create\n( ifconfig disc0 vnet j1; jail -R j1 ) &";
+    let source = Source::new("t", text);
+    let program = program(&source, &crate::scenario::parse(&source).unwrap(), &Boot::default());
+    let explorer = crate::explore::Explorer { schedules: 300, ..Default::default() };
+    let report = explorer.run(&program, &crate::explore::progress::Silent);
+    assert!(report.failure.is_none(), "{:?}", report.failure);
+}
+
+#[test]
+fn lo0_is_no_leak_under_another_name() {
+    assert_eq!(prints("ifconfig lo0 name x"), [""; 0]);
+}

@@ -7,12 +7,16 @@
 //!
 //! The arena counts live blocks and bytes, so that a test can say that nothing leaked, and it can refuse the n-th
 //! allocation, so that a test can walk through every `ENOMEM`.
+//!
+//! Slabs outlive executions: the next execution of the OS thread gets those of the last. To ask the system for them each
+//! time costs more than many an execution, above all under `AddressSanitizer`, which keeps freed memory for a while.
 #![expect(
     unsafe_code,
     reason = "an Allocator can only be implemented with an unsafe impl, and its memory must be given back"
 )]
 
 use core::alloc::Layout;
+use core::cell::RefCell;
 use core::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +31,35 @@ const SMALL: usize = 2048;
 /// How much is taken from the system for small blocks at a time. Also the alignment of a slab, so that every block in it
 /// is aligned to its own size.
 const SLAB: usize = 16 * 1024;
+
+/// As many slabs are kept for the next execution of an OS thread.
+const KEPT: usize = 64;
+
+/// Slabs that no execution has.
+#[derive(Default)]
+struct Spare(Vec<NonNull<u8>>);
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(give_back_slab);
+    }
+}
+
+thread_local! {
+    static SPARE: RefCell<Spare> = RefCell::default();
+}
+
+/// The layout of a slab.
+const SLAB_LAYOUT: Layout = match Layout::from_size_align(SLAB, SLAB) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a power of two"),
+};
+
+fn give_back_slab(slab: NonNull<u8>) {
+    // SAFETY:
+    // 1. Only what `take` got with this layout is passed here, by its last owner.
+    unsafe { std::alloc::dealloc(slab.as_ptr(), SLAB_LAYOUT) };
+}
 
 /// A handle to the memory of one execution. Clones share the memory; the last one gives it back.
 #[derive(Clone, Debug)]
@@ -148,7 +181,7 @@ impl State {
         }
         let (start, offset) = match self.slab {
             Some((start, used)) if used.next_multiple_of(size) + size <= SLAB => (start, used.next_multiple_of(size)),
-            _ => (self.take(Layout::from_size_align(SLAB, SLAB).ok()?)?, 0),
+            _ => (self.take(SLAB_LAYOUT)?, 0),
         };
         self.slab = Some((start, offset + size));
         // SAFETY:
@@ -157,9 +190,13 @@ impl State {
     }
 
     fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        // SAFETY:
-        // 1. `layout` has a size of at least one: it is `SLAB` or more than `SMALL`.
-        let memory = NonNull::new(unsafe { std::alloc::alloc(layout) })?;
+        let spare = || SPARE.try_with(|spare| spare.borrow_mut().0.pop()).ok().flatten();
+        let memory = match (layout == SLAB_LAYOUT).then(spare).flatten() {
+            Some(slab) => slab,
+            // SAFETY:
+            // 1. `layout` has a size of at least one: it is `SLAB` or more than `SMALL`.
+            None => NonNull::new(unsafe { std::alloc::alloc(layout) })?,
+        };
         self.taken.push((memory, layout));
         Some(memory)
     }
@@ -198,7 +235,15 @@ unsafe impl Allocator for Arena {
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for (memory, layout) in state.taken.drain(..) {
+        // Last in, first out: the next execution carves the same slabs in the same order.
+        for (memory, layout) in state.taken.drain(..).rev() {
+            let keep = |spare: &RefCell<Spare>| {
+                let kept = &mut spare.borrow_mut().0;
+                (kept.len() < KEPT).then(|| kept.push(memory)).is_some()
+            };
+            if layout == SLAB_LAYOUT && SPARE.try_with(keep).unwrap_or(false) {
+                continue;
+            }
             // SAFETY:
             // 1. It came from `alloc` with this layout (invariant 3) and is given back once.
             // 2. No handle is left, so by the contract of `Allocator` no block in it is used any more.
