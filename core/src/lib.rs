@@ -27,6 +27,7 @@
 //! | feature | default | for |
 //! |---|---|---|
 //! | `hashbrown` | on | hash tables of the crate of that name, which links `alloc`, and so wants a global allocator in the program |
+//! | `capi` | off | the C interface, `capi`: functions with FreeBSD's names that a driver in C is linked with |
 //! | `holders` | off | which line of the source holds each reference of an interface, in reports of those that are left |
 //! | `witness` | off | the lock-order witness |
 //! | `hazards` | off | historical bugs that can be opened by name, for explorers and fuzzers |
@@ -38,6 +39,8 @@
 extern crate std;
 
 pub mod bpf;
+#[cfg(all(feature = "capi", not(ifnet_loom)))]
+pub mod capi;
 pub mod clone;
 pub mod drivers;
 pub mod epoch;

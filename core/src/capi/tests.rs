@@ -1,0 +1,1 @@
+//! Misuse, and the life of a driver, through the exported functions.
