@@ -19,7 +19,7 @@
 
 /* What a host knows: counts of what is out, and the panic that it expects. */
 struct host {
-	long packets, pieces;
+	long packets, pieces, lines;
 	const char *expected;
 };
 
@@ -140,6 +140,15 @@ host_wakeup(void *arg, size_t channel)
 	pthread_mutex_unlock(&lock);
 }
 
+static void
+host_trace(void *arg, uint32_t thread, const char *line)
+{
+	static const char arrival[] = "ifnet_arrival_event echo";
+
+	if (thread != 0 && strncmp(line, arrival, sizeof(arrival) - 1) == 0)
+		count(&((struct host *)arg)->lines, 1);
+}
+
 static struct ifnet_host
 host_functions(struct host *host, int heap, int sleeps)
 {
@@ -152,6 +161,7 @@ host_functions(struct host *host, int heap, int sleeps)
 	functions.m_freem = m_freem;
 	functions.m_copypacket = m_copypacket;
 	functions.relax = host_relax;
+	functions.trace = host_trace;
 	if (heap) {
 		functions.alloc = host_alloc;
 		functions.free = host_free;
@@ -183,7 +193,7 @@ expect(const char *what, int got, int wanted)
 static void
 boot_misuse(void)
 {
-	struct host host = { 0, 0, NULL };
+	struct host host = { 0, 0, 0, NULL };
 	struct ifnet_host functions = host_functions(&host, 0, 0), lacking;
 	struct ifnet_config config = { 100000, 0 };
 	struct ifnet_kernel *kernels[5];
@@ -211,6 +221,52 @@ boot_misuse(void)
 	expect("shutdown of null", ifnet_shutdown(NULL), IFNET_EINVAL);
 }
 
+/* Memory runs out, and all of it comes back. */
+static void
+exhaust(void)
+{
+	struct host host = { 0, 0, 0, NULL };
+	struct ifnet_host functions = host_functions(&host, 0, 0);
+	static unsigned char memory[1 << 18];
+	static if_t ifps[1000];
+	struct ifnet_kernel *kernel;
+	struct thread *td;
+	size_t before, after = 0;
+	int round, made, refused;
+
+	expect("boot", ifnet_boot(&functions, memory, sizeof(memory), NULL, &kernel), 0);
+	expect("enter", ifnet_thread_enter(kernel, &td), 0);
+	for (round = 0; round < 4; round++) {
+		before = after;
+		for (made = 0; made < 1000; made++) {
+			if ((ifps[made] = if_alloc(td, IFNET_IFT_ETHER)) == NULL)
+				break;
+			expect("name", if_initname(td, ifps[made], "e", (uint32_t)made), 0);
+		}
+		expect("if_alloc without memory", ifnet_errno(td), IFNET_ENOMEM);
+		if (made < 10 || made == 1000)
+			fail("interfaces", made);
+		if (vnet_alloc(td) != NULL || ifnet_errno(td) != IFNET_ENOMEM)
+			fail("vnet_alloc without memory", ifnet_errno(td));
+		for (refused = 0; made > 0; made--) {
+			/* Some can be attached: pieces of the right sizes are left. */
+			if (if_attach(td, ifps[made - 1]) == 0)
+				expect("detach", if_detach(td, ifps[made - 1]), 0);
+			else
+				refused++;
+			expect("free", if_free(td, ifps[made - 1]), 0);
+		}
+		if (refused == 0)
+			fail("refused attaches", refused);
+		expect("drain", net_epoch_drain_callbacks(td), 0);
+		after = ifnet_memory_in_use(kernel);
+	}
+	if (after != before)
+		fail("bytes that did not come back", (int)(after - before));
+	expect("exit", ifnet_thread_exit(td), 0);
+	expect("shutdown", ifnet_shutdown(kernel), 0);
+}
+
 struct work {
 	struct ifnet_kernel *kernel;
 	const struct driver_env *env;
@@ -236,7 +292,7 @@ work(void *arg)
 static void
 run(int heap, int sleeps)
 {
-	struct host host = { 0, 0, NULL };
+	struct host host = { 0, 0, 0, NULL };
 	struct ifnet_host functions = host_functions(&host, heap, sleeps);
 	struct driver_env env;
 	struct ifnet_kernel *kernel, *other;
@@ -271,6 +327,8 @@ run(int heap, int sleeps)
 	expect("check", ifnet_check(td, NULL, 0), 0);
 	expect("exit", ifnet_thread_exit(td), 0);
 	expect("shutdown", ifnet_shutdown(kernel), 0);
+	if (host.lines < 3)
+		fail("lines of the log", (int)host.lines);
 	expect("packets that are out", (int)host.packets, 0);
 	expect("pieces of memory that are out", (int)host.pieces, 0);
 }
@@ -279,7 +337,7 @@ run(int heap, int sleeps)
 static void
 panics(int which)
 {
-	struct host host = { 0, 0, NULL };
+	struct host host = { 0, 0, 0, NULL };
 	struct ifnet_host functions = host_functions(&host, 0, 0);
 	struct ifnet_kernel *kernel;
 	int status;
@@ -303,6 +361,7 @@ main(void)
 	int which;
 
 	boot_misuse();
+	exhaust();
 	run(0, 0);
 	run(1, 0);
 	run(1, 1);

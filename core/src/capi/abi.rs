@@ -194,8 +194,8 @@ pub const IFNET_EDOOFUS: c_int = 88;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ifnet::{IFNAMSIZ, IfCounter, IfFlags, IfType, LinkState};
     use crate::Errno;
+    use crate::ifnet::{IFNAMSIZ, IfCounter, IfFlags, IfType, LinkState};
 
     #[test]
     fn the_numbers_of_the_header_are_those_of_the_core() {

@@ -51,8 +51,8 @@ pub(super) struct Functions {
     trace: Option<extern "C" fn(*mut c_void, u32, *const c_char)>,
 }
 
-/// The host that was booted last: where a panic of this library itself is reported.
-static LAST: SpinMutex<Option<Functions>> = SpinMutex::new(None);
+/// A host that has a kernel: where a panic of this library itself is reported.
+static RECEIVER: SpinMutex<Option<Functions>> = SpinMutex::new(None);
 
 impl Functions {
     /// # Errors
@@ -112,17 +112,18 @@ impl Functions {
             core::hint::spin_loop();
         }
     }
-
-    /// From here on, panics of the library itself are reported to this host.
-    pub(super) fn receive_panics(&self) {
-        *LAST.lock() = Some(*self);
-    }
 }
 
-/// For the panic handler of a program without `std`: tells the host that was booted last.
+/// From here on, panics of the library itself are reported to this host, if there is one.
+pub(super) fn receive_panics(functions: Option<Functions>) {
+    *RECEIVER.lock() = functions;
+}
+
+/// For the panic handler of a program without `std`: tells a host that has a kernel, the one that was booted last if that
+/// is still up.
 pub fn rust_panic(message: fmt::Arguments<'_>) -> ! {
     // A panic under this lock is not possible; but a handler that waits would be worse than one that is silent.
-    if let Some(functions) = LAST.try_lock().and_then(|last| *last) {
+    if let Some(functions) = RECEIVER.try_lock().and_then(|receiver| *receiver) {
         functions.panic(message);
     }
     loop {

@@ -195,7 +195,8 @@ pub extern "C" fn vnet_default(td: *mut thread) -> *mut vnet {
 /// How many interfaces a vnet has; -1 for a bad handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn vnet_ifcnt(td: *mut thread, vnet: *mut vnet) -> c_int {
-    with_thread(td, |call| Ok(call.vnet(vnet)?.ifcnt())).map_or(-1, |count| c_int::try_from(count).unwrap_or(c_int::MAX))
+    with_thread(td, |call| Ok(call.vnet(vnet)?.ifcnt()))
+        .map_or(-1, |count| c_int::try_from(count).unwrap_or(c_int::MAX))
 }
 
 /// The vnet in which the thread works: `curvnet`.

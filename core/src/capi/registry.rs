@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use super::abi::{ifnet_config, ifnet_host, ifnet_kernel, thread};
 use super::handle::{Handle, Kind, PLACES, Tag};
-use super::host::{CHost, Functions, Memory};
+use super::host::{self, CHost, Functions, Memory};
 use super::objects::Objects;
 use crate::mem::{FixedPool, TryVec, raw};
 use crate::thread::{NetEpoch, Thread};
@@ -43,11 +43,7 @@ const CLOSING: usize = 3;
 const PHASES: usize = 4;
 
 static KERNELS: [Place; PLACES] = [const {
-    Place {
-        state: AtomicUsize::new(FREE),
-        pins: AtomicUsize::new(0),
-        kernel: AtomicPtr::new(core::ptr::null_mut()),
-    }
+    Place { state: AtomicUsize::new(FREE), pins: AtomicUsize::new(0), kernel: AtomicPtr::new(core::ptr::null_mut()) }
 }; PLACES];
 
 /// While it lives, the place's kernel is not freed.
@@ -334,7 +330,7 @@ pub(super) unsafe fn boot(
         KERNELS.iter().enumerate().find_map(|(at, place)| Some((at, claim(place)?))).ok_or(Errno::EAGAIN)?;
     let place = &KERNELS[number];
     let tag = Tag::new(number, boot);
-    functions.receive_panics();
+    host::receive_panics(Some(functions));
     let tasks = if immediate_tasks == 0 { TaskMode::Deferred } else { TaskMode::Immediate };
     let build = || {
         let memory = match Memory::heap(&functions) {
@@ -351,7 +347,21 @@ pub(super) unsafe fn boot(
     });
     let phase = if built.is_ok() { LIVE } else { FREE };
     place.state.store(boot * PHASES + phase, Ordering::SeqCst);
+    if built.is_err() {
+        pass_panics_on();
+    }
     built
+}
+
+/// After a host has gone: another one hears of panics.
+fn pass_panics_on() {
+    let functions_at = |place| {
+        let pin = Pin::new(place);
+        let state = place.state.load(Ordering::SeqCst);
+        let tag = Tag::new(0, state / PHASES);
+        pin.kernel(tag).map(|kernel| kernel.kernel.platform().functions).ok()
+    };
+    host::receive_panics(KERNELS.iter().find_map(functions_at));
 }
 
 /// Makes the pool, which lies at the beginning of its own memory.
@@ -432,6 +442,7 @@ pub(super) fn shutdown(kernel: *mut ifnet_kernel) -> Result<(), Errno> {
     // SAFETY: as above; the value was moved out.
     unsafe { raw::free(&memory, kernel) };
     place.state.store(closing - CLOSING + FREE, Ordering::SeqCst);
+    pass_panics_on();
     Ok(())
 }
 
