@@ -10,6 +10,15 @@ struct softc {
 	int quit_in_transmit;	/* what ifnet_thread_exit said inside a call */
 };
 
+static void
+softc_init(struct softc *sc, const struct driver_env *env)
+{
+	sc->env = env;
+	sc->ifp = NULL;
+	sc->sent = sc->received = sc->flushed = sc->moved = sc->mtu = 0;
+	sc->quit_in_transmit = 0;
+}
+
 static int
 echo_transmit(struct thread *td, if_t ifp, struct mbuf *m)
 {
@@ -108,14 +117,14 @@ ping(struct thread *td, struct softc *sc, if_t ifp)
 static int
 life(struct thread *td, const struct driver_env *env, uint32_t unit, int alone)
 {
-	struct softc sc = { 0 };
+	struct softc sc;
 	struct vnet *home, *jail, *former;
 	char name[IFNET_IFNAMSIZ], text[128];
 	uint32_t index;
 	if_t ifp, found;
 	int line;
 
-	sc.env = env;
+	softc_init(&sc, env);
 	CHECK((home = vnet_default(td)) != NULL);
 	CHECK(curvnet(td) == home);
 	CHECK((jail = vnet_alloc(td)) != NULL);
@@ -250,12 +259,12 @@ dead(struct thread *td, const struct driver_env *env, if_t ifp, int error)
 static int
 misuse(struct thread *td, const struct driver_env *env, uint32_t unit)
 {
-	struct softc sc = { 0 };
+	struct softc sc;
 	struct vnet *jail;
 	if_t ifp, stale;
 	int line, local;
 
-	sc.env = env;
+	softc_init(&sc, env);
 	CHECK((stale = if_alloc(td, IFNET_IFT_ETHER)) != NULL);
 	CHECK(if_attach(td, stale) == IFNET_EINVAL);	/* no name */
 	CHECK(if_initname(td, stale, "", IFNET_IF_DUNIT_NONE) == IFNET_EINVAL);

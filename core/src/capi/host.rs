@@ -278,13 +278,12 @@ impl Platform for CHost {
         let mut condition = Condition { ready, held: false };
         match sleep {
             // A host that wakes up early is sent back.
-            Some(sleep) => {
-                let cookie = &raw mut condition;
-                // SAFETY: `cookie` points to `condition`, which only `ask` uses, and only during `sleep`.
-                while !unsafe { (*cookie).held } {
-                    sleep(arg.0, channel.0, ask, cookie.cast());
+            Some(sleep) => loop {
+                sleep(arg.0, channel.0, ask, (&raw mut condition).cast());
+                if condition.held {
+                    return;
                 }
-            }
+            },
             None => {
                 while !(condition.ready)() {
                     self.relax();

@@ -154,7 +154,7 @@ impl<'a> Call<'a> {
             // SAFETY:
             // 1. The session stays where it is until the thread leaves, which it cannot do inside a section.
             // 2. The section is dropped before `td`, by `section_exit` or as the field before it.
-            let td: &'static Thread<'static, CHost> = unsafe { &*(&raw const self.session.td) };
+            let td: &'static Thread<'static, CHost> = unsafe { NonNull::from(&self.session.td).as_ref() };
             *self.session.section.borrow_mut() = Some(td.net_epoch_enter());
         }
         self.session.sections.set(count);
@@ -251,7 +251,7 @@ pub(super) fn thread_enter(kernel: *mut ifnet_kernel) -> Result<*mut thread, Err
         let slot = &kernel.slots[number];
         kernel.entered.fetch_add(1, Ordering::SeqCst);
         // SAFETY: whoever is in `kernel.entered` keeps the kernel where it is, and the thread ends before it leaves.
-        let lasting: &'static Kernel<CHost> = unsafe { &*(&raw const kernel.kernel) };
+        let lasting: &'static Kernel<CHost> = unsafe { NonNull::from(&kernel.kernel).as_ref() };
         let entered = lasting.thread().and_then(|td| {
             slot.id.store(td.id().0.get(), Ordering::Release);
             let (section, sections) = (RefCell::new(None), Cell::new(0));
