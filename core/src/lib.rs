@@ -22,6 +22,8 @@
 //! | [`clone`](mod@clone), [`drivers`] | cloners with their units; lo, disc, epair, gif, tun, tap, vmnet; vlan, bridge, lagg; veth, ipvlan, ipvtap, macvlan, vlan8021q |
 //! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
 //!
+//! With the feature `capi` there is one more room, `capi`: the functions above, exported by name for C.
+//!
 //! # Features
 //!
 //! | feature | default | for |

@@ -262,6 +262,74 @@ fn a_boot_without_enough_memory_gives_its_place_back() {
     assert_eq!(error, IFNET_EINVAL);
 }
 
+/// How often threads race.
+const ROUNDS: usize = if cfg!(miri) { 2 } else { 300 };
+
+#[test]
+fn of_several_who_free_an_interface_one_does() {
+    let booted = Booted::new();
+    let td = booted.enter();
+    for _ in 0..ROUNDS {
+        let ifp = if_alloc(td, IFNET_IFT_ETHER);
+        assert_ne!(ifp, null_mut());
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let sent = (Sent(booted.kernel), Sent(ifp));
+                thread::spawn(move || {
+                    let (Sent(kernel), Sent(ifp)) = { sent };
+                    let mut td = null_mut();
+                    // SAFETY: the place is there.
+                    assert_eq!(unsafe { ifnet_thread_enter(kernel, &mut td) }, 0);
+                    let freed = if_free(td, ifp);
+                    assert_eq!(ifnet_thread_exit(td), 0);
+                    freed
+                })
+            })
+            .collect();
+        let freed: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+        assert_eq!(freed.iter().filter(|error| **error == 0).count(), 1, "{freed:?}");
+        assert_eq!((net_epoch_drain_callbacks(td), net_epoch_drain_callbacks(td)), (0, 0));
+        assert!(freed.iter().all(|error| [0, IFNET_EBUSY, IFNET_EBADF, IFNET_EPERM].contains(error)), "{freed:?}");
+    }
+    assert_eq!(ifnet_thread_exit(td), 0);
+    booted.end();
+}
+
+#[test]
+fn a_kernel_is_not_shut_down_under_those_who_enter() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..ROUNDS {
+        let booted = Booted::another();
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let sent = Sent(booted.kernel);
+                thread::spawn(move || {
+                    let Sent(kernel) = { sent };
+                    let mut td = null_mut();
+                    for _ in 0..20 {
+                        // SAFETY: the place is there.
+                        if unsafe { ifnet_thread_enter(kernel, &mut td) } != 0 {
+                            break;
+                        }
+                        // Who has entered is served, or hears that it closes; what was allocated is freed.
+                        let ifp = if_alloc(td, IFNET_IFT_ETHER);
+                        while !ifp.is_null() && if_free(td, ifp) != 0 {
+                            thread::yield_now();
+                        }
+                        while ifnet_thread_exit(td) != 0 {
+                            thread::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        while ifnet_shutdown(booted.kernel) != 0 {
+            thread::yield_now();
+        }
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    }
+}
+
 /// The thread stays in the host's `panic` for ever, with what it held.
 #[test]
 #[cfg_attr(miri, ignore = "a thread that never ends")]
