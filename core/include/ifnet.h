@@ -501,7 +501,7 @@ if_t if_alloc(struct thread *td,
 
 /**
  * Frees an interface that `if_alloc` gave. Its handle is stale from then on, unless references are held; the last of
- * them ends the interface, a grace period later.
+ * them ends the interface, a grace period later. Waits until nobody sends or receives through the driver: its data may go.
  *
  * Errors: `EBUSY` if it is attached, or if another function of its driver is under way; `EPERM` if C did not allocate it;
  * `EBADF` for a double free.

@@ -15,7 +15,7 @@ use super::kernel::{handle, verb};
 use super::objects::Verb;
 use super::registry::with_thread;
 use super::{driver, raw};
-use crate::ifnet::{IfCounter, IfFlags, IfType, LinkState};
+use crate::ifnet::{IfCounter, IfFlags, IfOps, IfType, LinkState};
 use crate::{Errno, IfName};
 
 /// Allocates an interface of this type (`IFNET_IFT_…`) in the current vnet: it has an index, and is on no list. Null
@@ -38,7 +38,7 @@ pub extern "C" fn if_alloc(td: *mut thread, ty: u8) -> if_t {
 }
 
 /// Frees an interface that `if_alloc` gave. Its handle is stale from then on, unless references are held; the last of
-/// them ends the interface, a grace period later.
+/// them ends the interface, a grace period later. Waits until nobody sends or receives through the driver: its data may go.
 ///
 /// Errors: `EBUSY` if it is attached, or if another function of its driver is under way; `EPERM` if C did not allocate it;
 /// `EBADF` for a double free.
@@ -46,7 +46,10 @@ pub extern "C" fn if_alloc(td: *mut thread, ty: u8) -> if_t {
 pub extern "C" fn if_free(td: *mut thread, ifp: if_t) -> c_int {
     verb(td, |call| {
         call.as_owner(ifp, Verb::Free, |owner| {
+            // Nobody begins to send through the driver from here on, and after the wait nobody does any more.
+            owner.set_ops(IfOps::DEAD);
             crate::if_free(call.td(), owner);
+            call.td().net_epoch_wait();
             Ok(())
         })
     })

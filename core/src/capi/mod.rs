@@ -16,6 +16,29 @@
 //! ether_ifattach(td, ifp, lladdr);
 //! ```
 //!
+//! ```text
+//! cargo build --release --manifest-path core/capi/Cargo.toml [--target riscv64gc-unknown-none-elf]
+//! cc -Icore/include driver.c host.c core/capi/target/release/libifnet_capi.a
+//! ```
+//!
+//! `tests/capi/driver.c` is an example: a driver that is attached, moved between vnets, sends, receives, is detached and
+//! freed. It needs the header and nothing else. `tests/capi/host.c` is a process as its host.
+//!
+//! # Threads and contexts
+//!
+//! A thread of the host enters a kernel before its first call and leaves it after its last; in between the handle that it
+//! got is good in that thread and in no other. It may be in several kernels. Vnets and interfaces may be used by all.
+//!
+//! | where | what may be called |
+//! |---|---|
+//! | an interrupt handler | nothing: the locks spin and do not mask interrupts |
+//! | a function of the host (`alloc`, `trace`, …) | nothing |
+//! | inside an epoch section, and in a driver's `transmit` and `input` | `if_transmit`, `if_input`, `if_ref`, `if_rele`, `ifunit_ref`, `ifnet_byindex_ref`, what gets or sets a field, `curvnet_set`, `net_epoch_enter`, `net_epoch_exit` |
+//! | elsewhere, and in a driver's `ioctl`, `qflush` and `reassign` | everything; `reassign` and, at a detach, `qflush` run under the detach lock |
+//!
+//! After `if_detach` none of the driver's functions is called any more. Before it returns, `if_free` waits for those that
+//! send and receive; then the driver's data may go, unless another thread is in a request to its `ioctl`.
+//!
 //! # Misuse
 //!
 //! Handles are numbers with the type of a pointer; nothing follows them. So whatever a C program does with a handle, the
