@@ -34,6 +34,7 @@ errnos! {
     EPERM = 1, "Operation not permitted";
     ENOENT = 2, "No such file or directory";
     ENXIO = 6, "Device not configured";
+    EBADF = 9, "Bad file descriptor";
     ENOMEM = 12, "Cannot allocate memory";
     EBUSY = 16, "Device busy";
     EEXIST = 17, "File exists";
@@ -52,6 +53,7 @@ errnos! {
     ENAMETOOLONG = 63, "File name too long";
     EHOSTDOWN = 64, "Host is down";
     ENOMSG = 83, "No message of desired type";
+    EDOOFUS = 88, "Programming error";
 }
 
 impl Errno {

@@ -22,11 +22,14 @@
 //! | [`clone`](mod@clone), [`drivers`] | cloners with their units; lo, disc, epair, gif, tun, tap, vmnet; vlan, bridge, lagg; veth, ipvlan, ipvtap, macvlan, vlan8021q |
 //! | [`hazard`], [`trace`], [`invariants`] | historical bugs as switches; what happened; what must always hold |
 //!
+//! With the feature `capi` there is one more room, `capi`: the functions above, exported by name for C.
+//!
 //! # Features
 //!
 //! | feature | default | for |
 //! |---|---|---|
 //! | `hashbrown` | on | hash tables of the crate of that name, which links `alloc`, and so wants a global allocator in the program |
+//! | `capi` | off | the C interface, `capi`: functions with FreeBSD's names that a driver in C is linked with |
 //! | `holders` | off | which line of the source holds each reference of an interface, in reports of those that are left |
 //! | `witness` | off | the lock-order witness |
 //! | `hazards` | off | historical bugs that can be opened by name, for explorers and fuzzers |
@@ -39,6 +42,8 @@
 extern crate std;
 
 pub mod bpf;
+#[cfg(all(feature = "capi", not(ifnet_loom)))]
+pub mod capi;
 pub mod clone;
 pub mod drivers;
 pub mod epoch;

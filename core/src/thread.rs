@@ -77,6 +77,12 @@ impl<'k, P: Platform> Thread<'k, P> {
         CurvnetGuard { td: self, saved: self.curvnet.replace(vnet) }
     }
 
+    /// [`curvnet_set`](Self::curvnet_set) for a caller that restores by hand: the former vnet.
+    #[cfg(all(feature = "capi", not(ifnet_loom)))]
+    pub(crate) fn curvnet_swap(&self, vnet: VnetRef<P>) -> VnetRef<P> {
+        self.curvnet.replace(Some(vnet)).unwrap_or_else(|| self.kernel.vnet0.clone())
+    }
+
     /// `NET_EPOCH_ENTER`: what is found inside stays usable until the section is dropped. Nestable; never blocks.
     pub fn net_epoch_enter(&self) -> NetEpoch<'_, P> {
         self.td.section_enter();
