@@ -106,7 +106,7 @@ fn trunk_of<P: Platform>(parent: &Ifnet<P>) -> Option<Shared<Trunk<P>, P>> {
 fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Result<Ifp<P>, Errno> {
     let wanted = wanted(td, request)?;
     if let Some((parent, tag)) = &wanted {
-        // Before the VLAN is visible; only a lack of memory is left to be found after it.
+        // Before the VLAN is visible; only a lack of memory and too high a stack are left to be found after it.
         admissible(td, parent, *tag)?;
     }
     let softc: Shared<Vlan<P>, P> =

@@ -86,8 +86,14 @@ impl Model {
             }
             _ => {}
         }
-        let stands = self.admit(at, cloner, on)?;
         let [name, _] = names(cloner, unit);
+        let stands = self.admit(at, cloner, on);
+        // How high a stack gets is seen when the new interface has an index; it gives that back.
+        if stands == Err(Errno::EMLINK) {
+            let id = self.alloc(at, Kind::Cloned(cloner), name, Name::new(cloner.name()), Some(unit));
+            self.free(id);
+        }
+        let stands = stands?;
         let id = self.make(at, cloner, name, unit);
         self.take_unit(at, cloner, unit);
         if let Some(place) = stands {

@@ -15,6 +15,7 @@ const ENCAPLEN: u32 = 4;
 const PORTS_MAX: usize = 32;
 
 /// Where an interface that is about to be made is going to stand.
+#[derive(PartialEq)]
 pub(super) struct Place {
     lower: Id,
     how: How,
