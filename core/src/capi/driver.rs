@@ -53,7 +53,7 @@ const OPS: &IfOps<CHost> = &IfOps {
     ioctl: Some(|td, ifp, request| {
         let ioctl = functions(ifp).ioctl.ok_or(Errno::EOPNOTSUPP)?;
         let (command, data) = match request {
-            Ioctl::SetFlags => (IFNET_SIOCSIFFLAGS, 0),
+            Ioctl::SetFlags(_) => (IFNET_SIOCSIFFLAGS, 0),
             Ioctl::AddMulti => (IFNET_SIOCADDMULTI, 0),
             Ioctl::DelMulti => (IFNET_SIOCDELMULTI, 0),
             Ioctl::SetMtu(mtu) => (IFNET_SIOCSIFMTU, mtu),
