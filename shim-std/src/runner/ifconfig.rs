@@ -6,9 +6,10 @@ use core::net::IpAddr;
 use ifnet::clone::if_clone_list;
 use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport, vlan_config, vlan_parent, vlan_unconfig};
 use ifnet::{
-    CloneParams, Errno, IfFlags, IfType, IfnetRef, Ifp, LinkState, SockAddr, Thread, for_each_lower, if_addaddr,
-    if_addgroup, if_clone_create2, if_clone_destroy, if_deladdr, if_delgroup, if_getgroupmembers, if_lladdr, if_rename,
-    if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_vmove_loan, if_vmove_reclaim, ifunit_ref,
+    CloneParams, Errno, IfFlags, IfName, IfType, IfnetRef, Ifp, LinkState, SockAddr, Thread, for_each_lower,
+    if_addaddr, if_addgroup, if_clone_create2, if_clone_destroy, if_deladdr, if_delgroup, if_getgroupmembers,
+    if_lladdr, if_rename, if_setdescription, if_setflags, if_setlladdr, if_setmtu, if_vmove_loan, if_vmove_reclaim,
+    ifunit_ref,
 };
 
 use super::host::Host;
@@ -176,7 +177,7 @@ impl<H: Host> Interp<'_, '_, H> {
         }
         let members = members(self.td, ifp);
         if ifp.if_type() == IfType::Bridge {
-            members.iter().for_each(|member| self.print(&format!("\tmember: {}", member.name())));
+            members.iter().for_each(|member| self.print(&format!("\tmember: {}", member.name)));
         } else if *ifp.dname() == *"lagg" {
             self.print("\tlaggproto failover");
             lagg_status(&members).iter().for_each(|line| self.print(line));
@@ -193,24 +194,33 @@ impl<H: Host> Interp<'_, '_, H> {
     }
 }
 
-/// The members of a bridge and the ports of an aggregate, in the order of joining.
-fn members<H: Host>(td: &Thread<'_, H>, upper: &Ifp<H>) -> Vec<Ifp<H>> {
+/// A member of a bridge or a port of an aggregate, as it was when it was looked at.
+struct Member {
+    name: IfName,
+    sends: bool,
+}
+
+/// The members of a bridge and the ports of an aggregate, in the order of joining. They may be gone by now.
+fn members<H: Host>(td: &Thread<'_, H>, upper: &Ifp<H>) -> Vec<Member> {
     let mut members = Vec::new();
-    for_each_lower(td, upper, |lower, member| members.extend(member.then(|| lower.clone())));
+    for_each_lower(td, upper, |lower, member| {
+        let sends = lower.link_state() == LinkState::Up && lower.flags().contains(IfFlags::UP);
+        members.extend(member.then(|| Member { name: lower.name(), sends }));
+    });
     members
 }
 
 /// The ports of an aggregate, as `lagg_status` shows them: the first is the master, and the first that can send is in use.
-fn lagg_status<H: Host>(ports: &[Ifp<H>]) -> Vec<String> {
-    let in_use = ports.iter().position(|port| port.link_state() == LinkState::Up && port.flags().contains(IfFlags::UP));
-    let line = |(at, port): (usize, &Ifp<H>)| {
+fn lagg_status(ports: &[Member]) -> Vec<String> {
+    let in_use = ports.iter().position(|port| port.sends);
+    let line = |(at, port): (usize, &Member)| {
         let flags = match (at == 0, in_use == Some(at)) {
             (true, true) => "5<MASTER,ACTIVE>",
             (true, false) => "1<MASTER>",
             (false, true) => "4<ACTIVE>",
             (false, false) => "0<>",
         };
-        format!("\tlaggport: {} flags={flags}", port.name())
+        format!("\tlaggport: {} flags={flags}", port.name)
     };
     ports.iter().enumerate().map(line).collect()
 }
