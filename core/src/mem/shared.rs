@@ -124,6 +124,7 @@ unsafe fn destroy<T, P: Platform>(context: NonNull<Context>) {
 /// # Invariants
 ///
 /// `block` is alive, holds a `T`, and this handle is one of its `count`.
+#[repr(transparent)]
 pub struct Shared<T, P: Platform> {
     block: NonNull<Block<T, P>>,
     owns: PhantomData<T>,
@@ -237,18 +238,15 @@ impl<T, P: Platform> Shared<T, P> {
         Borrowed { block: self.block, during: PhantomData }
     }
 
-    /// The handle as a pointer, which now stands for it.
-    pub(super) fn into_block(self) -> NonNull<Block<T, P>> {
-        ManuallyDrop::new(self).block
+    /// The same handle, with its type forgotten.
+    pub(super) fn into_untyped(self) -> AnyShared<P> {
+        AnyShared { header: ManuallyDrop::new(self).block.cast() }
     }
 
-    /// The reverse of [`into_block`](Self::into_block).
-    ///
-    /// # Safety
-    ///
-    /// `block` stands for a handle, which is the result from now on.
-    pub(super) unsafe fn from_block(block: NonNull<Block<T, P>>) -> Self {
-        Self { block, owns: PhantomData }
+    /// This handle, with its type forgotten.
+    pub(super) fn untyped(&self) -> &AnyShared<P> {
+        // SAFETY: both are nothing but a pointer to the same block (`repr(transparent)`), and a handle of it.
+        unsafe { &*core::ptr::from_ref(self).cast() }
     }
 }
 
@@ -292,13 +290,6 @@ pub struct Borrowed<'g, T, P: Platform> {
 }
 
 impl<'g, T, P: Platform> Borrowed<'g, T, P> {
-    /// # Safety
-    ///
-    /// The value in `block` is not dropped during `'g`.
-    pub(super) unsafe fn new(block: NonNull<Block<T, P>>) -> Self {
-        Self { block, during: PhantomData }
-    }
-
     /// A handle that outlives the section, unless the last one is gone already and the object waits for its end.
     #[must_use]
     pub fn try_share(self) -> Option<Shared<T, P>> {
@@ -354,6 +345,7 @@ impl<T: fmt::Debug, P: Platform> fmt::Debug for Borrowed<'_, T, P> {
 /// # Invariants
 ///
 /// As for [`Shared`]: `header` begins a live block, and this handle is one of its count.
+#[repr(transparent)]
 pub struct AnyShared<P: Platform> {
     header: NonNull<Header<P>>,
 }
@@ -367,7 +359,7 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
     /// Forgets the type.
     #[must_use]
     pub fn erase(self) -> AnyShared<P> {
-        AnyShared { header: self.into_block().cast() }
+        self.into_untyped()
     }
 }
 
@@ -405,6 +397,38 @@ impl<P: Platform> AnyShared<P> {
         self.header.addr().get()
     }
 
+    pub(super) fn domain(&self) -> &DomainRef<P> {
+        &self.header().domain
+    }
+
+    /// Looks at the object through this handle as a reader would.
+    pub(super) fn borrow(&self) -> AnyBorrowed<'_, P> {
+        AnyBorrowed { header: self.header, during: PhantomData }
+    }
+
+    /// The handle as a pointer, which now stands for it.
+    pub(super) fn into_header(self) -> NonNull<Header<P>> {
+        ManuallyDrop::new(self).header
+    }
+
+    /// The reverse of [`into_header`](Self::into_header).
+    ///
+    /// # Safety
+    ///
+    /// `header` stands for a handle, which is the result from now on.
+    pub(super) unsafe fn from_header(header: NonNull<Header<P>>) -> Self {
+        Self { header }
+    }
+
+    /// The reverse of [`Shared::into_untyped`].
+    ///
+    /// # Safety
+    ///
+    /// The object is a `T`.
+    pub(super) unsafe fn into_typed<T>(self) -> Shared<T, P> {
+        Shared { block: self.into_header().cast(), owns: PhantomData }
+    }
+
     fn block_of<T: 'static>(&self) -> Option<NonNull<Block<T, P>>> {
         ((self.header().kind.type_id)() == TypeId::of::<T>()).then_some(self.header.cast())
     }
@@ -429,6 +453,44 @@ impl<P: Platform> fmt::Debug for AnyShared<P> {
         write!(f, "AnyShared({} at {:#x})", self.type_name(), self.addr())
     }
 }
+
+/// A [`Borrowed`] whose type is not known at compile time.
+///
+/// # Invariants
+///
+/// As for [`Borrowed`].
+pub(super) struct AnyBorrowed<'g, P: Platform> {
+    header: NonNull<Header<P>>,
+    during: PhantomData<&'g ()>,
+}
+
+impl<'g, P: Platform> AnyBorrowed<'g, P> {
+    /// # Safety
+    ///
+    /// The value of the object is not dropped during `'g`.
+    pub(super) unsafe fn new(header: NonNull<Header<P>>) -> Self {
+        Self { header, during: PhantomData }
+    }
+
+    pub(super) fn addr(self) -> usize {
+        self.header.addr().get()
+    }
+
+    /// # Safety
+    ///
+    /// The object is a `T`.
+    pub(super) unsafe fn typed<T>(self) -> Borrowed<'g, T, P> {
+        Borrowed { block: self.header.cast(), during: PhantomData }
+    }
+}
+
+impl<P: Platform> Clone for AnyBorrowed<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Platform> Copy for AnyBorrowed<'_, P> {}
 
 #[cfg(test)]
 mod tests;
