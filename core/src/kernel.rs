@@ -79,8 +79,8 @@ pub struct Kernel<P: Platform> {
     pub(crate) vnet_sx: Sx<P>,
     /// `bpf_sx`: taps and their listeners.
     pub(crate) bpf_sx: Sx<P>,
-    /// Apart, because it is large and a kernel is moved while it is built.
-    witness: Shared<Witness, P>,
+    /// Only with the feature `witness`. Apart, because it is large and a kernel is moved while it is built.
+    witness: Option<Shared<Witness, P>>,
     next_thread: AtomicU32,
     pub(crate) index: IndexTable<P>,
     pub(crate) events: EventHandlers<P>,
@@ -161,7 +161,7 @@ impl<P: Platform> Kernel<P> {
             sysinit_sx: Sx::new("vnet_sysinit_sxlock", LockClass::VNET_SYSINIT_SX, false),
             vnet_sx: Sx::new("vnet_sxlock", LockClass::VNET_SX, false),
             bpf_sx: Sx::new("bpf global lock", LockClass::BPF_SX, false),
-            witness: Shared::try_new(domain, Witness::new())?,
+            witness: cfg!(feature = "witness").then(|| Shared::try_new(domain, Witness::new())).transpose()?,
             next_thread: AtomicU32::new(1),
             index: IndexTable::try_new(domain)?,
             events: EventHandlers::new(allocator.clone()),
@@ -218,10 +218,9 @@ impl<P: Platform> Kernel<P> {
         let id = self.next_thread.fetch_add(1, Ordering::Relaxed);
         let id = ThreadId(core::num::NonZeroU32::new(id).unwrap_or(core::num::NonZeroU32::MIN));
         let platform = self.domain.platform();
-        let td = if cfg!(feature = "witness") {
-            Td::with_witness(id, platform, &self.witness)
-        } else {
-            Td::new(id, platform)
+        let td = match &self.witness {
+            Some(witness) => Td::with_witness(id, platform, witness),
+            None => Td::new(id, platform),
         };
         Ok(Thread::new(self, td, reader, Some(self.vnet0.clone())))
     }

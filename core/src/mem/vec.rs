@@ -83,8 +83,11 @@ impl<T, A: Allocator> TryVec<T, A> {
     ///
     /// [`NoMem`] if there is no room and none can be had; the value is dropped.
     pub fn try_push(&mut self, value: T) -> Result<(), NoMem> {
-        let end = self.len;
-        self.try_insert(end, value)
+        self.try_reserve(1)?;
+        // SAFETY: `len < capacity`, so the place is in the allocation; nothing is there that would be overwritten.
+        unsafe { self.memory.add(self.len).write(value) };
+        self.len += 1;
+        Ok(())
     }
 
     /// Puts a value at `index`, and moves those behind it up.
@@ -98,17 +101,12 @@ impl<T, A: Allocator> TryVec<T, A> {
     /// If `index` is greater than the length.
     pub fn try_insert(&mut self, index: usize, value: T) -> Result<(), NoMem> {
         assert!(index <= self.len, "insertion index {index} is beyond the length {}", self.len);
-        self.try_reserve(1)?;
-        // SAFETY:
-        // 1. `index <= len < capacity`, so both places are in the allocation; the places from `index + 1` on have room
-        //    for `len - index` values.
-        // 2. The place at `index` has been moved out of, or was never filled, so nothing is overwritten.
-        unsafe {
-            let place = self.memory.add(index);
-            place.copy_to(place.add(1), self.len - index);
-            place.write(value);
+        // By swaps, here and in `remove`: such arrays are short, and a small kernel that copies nothing onto itself links no
+        // `memmove`.
+        self.try_push(value)?;
+        for at in (index + 1..self.len).rev() {
+            self.swap(at - 1, at);
         }
-        self.len += 1;
         Ok(())
     }
 
@@ -126,16 +124,10 @@ impl<T, A: Allocator> TryVec<T, A> {
     /// If there is no such value.
     pub fn remove(&mut self, index: usize) -> T {
         assert!(index < self.len, "removal index {index} is beyond the length {}", self.len);
-        self.len -= 1;
-        // SAFETY:
-        // 1. `index` is a value that is there; it is read once, because its place is filled by the next or cut off.
-        // 2. `len - index` values (with the new length) follow it.
-        unsafe {
-            let place = self.memory.add(index);
-            let value = place.read();
-            place.copy_from(place.add(1), self.len - index);
-            value
+        for at in index + 1..self.len {
+            self.swap(at - 1, at);
         }
+        self.pop().expect("there is a value at the index")
     }
 
     /// Takes the value at `index`, and puts the last one into its place.
