@@ -158,7 +158,10 @@ impl<T, A: Allocator> TryVec<T, A> {
         let mut kept = 0;
         for index in 0..self.len {
             if keep(&self[index]) {
-                self.swap(kept, index);
+                if kept < index {
+                    let (before, from) = self.split_at_mut(index);
+                    core::mem::swap(&mut before[kept], &mut from[0]);
+                }
                 kept += 1;
             }
         }

@@ -209,9 +209,11 @@ impl<'p, P: Platform> Td<'p, P> {
     /// # Panics
     ///
     /// When the thread holds more than [`HELD_MAX`] different locks.
-    pub(super) fn push_held(&self, held: Held) {
-        let pushed = self.held.borrow_mut().push(held);
-        if let Err(held) = pushed {
+    // Not inlined: a copy from one known place to another is a `memcpy`; put together with the caller's it is a `memmove`,
+    // of which a small kernel has no other use.
+    #[inline(never)]
+    pub(super) fn push_held(&self, held: &Held) {
+        if self.held.borrow_mut().push(*held).is_err() {
             self.panic(format_args!("{}: thread {} holds more than {HELD_MAX} sx locks", held.name, self.id.0));
         }
     }
@@ -234,7 +236,10 @@ impl<'p, P: Platform> Td<'p, P> {
         stack[position].depth -= 1;
         let last = stack[position].depth == 0;
         if last {
-            stack.remove(position);
+            for at in position + 1..stack.len() {
+                stack[at - 1] = stack[at];
+            }
+            stack.pop();
         }
         last
     }
