@@ -21,7 +21,6 @@
 use core::fmt;
 
 use crate::clone::Cloner;
-use crate::drivers;
 use crate::epoch::Section;
 use crate::ifnet::{IfName, IfPtr, Ifnet, Ifp};
 use crate::mem::Shared;
@@ -78,8 +77,10 @@ pub fn check<P: Platform>(td: &Thread<'_, P>) -> Result<(), Violation> {
     while let Some(vnet) = { kernel.vnets.lock().list.get(at).cloned() } {
         let look = Look { td, vnet: &vnet, section: &section };
         look.interfaces()?;
+        #[cfg(feature = "groups")]
         look.groups()?;
         look.cloners()?;
+        #[cfg(feature = "bpf")]
         look.taps()?;
         look.queue()?;
         at += 1;
@@ -155,8 +156,10 @@ impl<P: Platform> Look<'_, P> {
         }
         let further = altnames.len();
         drop(altnames);
+        #[cfg(feature = "groups")]
         self.memberships(ifp.get(), &name)?;
         self.cloned(ifp.get(), &name)?;
+        #[cfg(feature = "drivers")]
         if let Some(ifp) = ifp.try_share() {
             self.members(&ifp, &name)?;
         }
@@ -165,11 +168,12 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I8, from the interface's side.
+    #[cfg(feature = "groups")]
     fn memberships(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
-        for membership in ifp.groups.iter(self.section) {
+        for membership in ifp.groups.joined.iter(self.section) {
             let sides = membership.sides();
             let agrees = sides.is_some_and(|sides| {
-                sides.group.members.contains(membership.get()) && self.vnet.groups.contains(&sides.group)
+                sides.group.members.contains(membership.get()) && self.vnet.groups.existing.contains(&sides.group)
             });
             self.require(agrees, "I8", "an interface is in a group that its vnet does not have", name)?;
         }
@@ -177,14 +181,16 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I8, from the group's side.
+    #[cfg(feature = "groups")]
     fn groups(&self) -> Result<(), Violation> {
-        for group in self.vnet.groups.iter(self.section) {
+        for group in self.vnet.groups.existing.iter(self.section) {
             let name = group.name();
             self.require(group.refcnt() > 0, "I8", "a group has no members", name)?;
             for membership in group.members.iter(self.section) {
                 let sides = membership.sides();
-                let agrees = sides
-                    .is_some_and(|sides| sides.ifp.groups.contains(membership.get()) && sides.ifp.vnet.is(self.vnet));
+                let agrees = sides.is_some_and(|sides| {
+                    sides.ifp.groups.joined.contains(membership.get()) && sides.ifp.vnet.is(self.vnet)
+                });
                 self.require(agrees, "I8", "a group has a member in another vnet", name)?;
             }
         }
@@ -199,8 +205,9 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I16.
+    #[cfg(feature = "drivers")]
     fn members(&self, ifp: &Ifp<P>, name: &str) -> Result<(), Violation> {
-        let wrong = drivers::check(ifp, self.section).err();
+        let wrong = crate::drivers::check(ifp, self.section).err();
         self.require(wrong.is_none(), "I16", wrong.unwrap_or_default(), name)
     }
 
@@ -245,6 +252,7 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I14.
+    #[cfg(feature = "bpf")]
     fn taps(&self) -> Result<(), Violation> {
         for tap in self.vnet.taps.iter(self.section) {
             let (vnet, ifp) = tap.get().place();

@@ -1,5 +1,6 @@
 //! One emulated kernel: what FreeBSD keeps in global variables.
 
+use crate::Errno;
 use crate::clone::CloneType;
 use crate::epoch::{Domain, DomainRef};
 use crate::event::EventHandlers;
@@ -17,7 +18,6 @@ use crate::vnet::index::IndexTable;
 use crate::vnet::removal::{self, Removals};
 use crate::vnet::sysinit::SysInit;
 use crate::vnet::{self, Vnet, VnetRef};
-use crate::{Errno, drivers};
 
 /// How a kernel is booted.
 #[derive(Clone, Debug)]
@@ -78,6 +78,7 @@ pub struct Kernel<P: Platform> {
     /// `vnet_sxlock`: the list of vnets.
     pub(crate) vnet_sx: Sx<P>,
     /// `bpf_sx`: taps and their listeners.
+    #[cfg(feature = "bpf")]
     pub(crate) bpf_sx: Sx<P>,
     /// Only with the feature `witness`. Apart, because it is large and a kernel is moved while it is built.
     witness: Option<Shared<Witness, P>>,
@@ -97,7 +98,8 @@ pub struct Kernel<P: Platform> {
 }
 
 impl<P: Platform> Kernel<P> {
-    /// Boots: the default vnet `v0` with its `lo0`, and the cloners of the built-in drivers.
+    /// Boots: the default vnet `v0` with its `lo0`, and the cloners of the built-in drivers. Only with the feature
+    /// `drivers`; without it there is [`boot_bare`](Self::boot_bare).
     ///
     /// ```
     /// use ifnet::platform::spin::SpinHost;
@@ -114,6 +116,7 @@ impl<P: Platform> Kernel<P> {
     ///
     /// # Errors
     /// `ENOMEM`; everything is given back.
+    #[cfg(feature = "drivers")]
     pub fn boot(platform: P, config: Config) -> Result<Self, Errno> {
         Self::boot_starting(platform, config, Self::start_drivers)
     }
@@ -160,6 +163,7 @@ impl<P: Platform> Kernel<P> {
             detach_sx: Sx::new("ifnet_detach_sx", LockClass::IFNET_DETACH_SX, true),
             sysinit_sx: Sx::new("vnet_sysinit_sxlock", LockClass::VNET_SYSINIT_SX, false),
             vnet_sx: Sx::new("vnet_sxlock", LockClass::VNET_SX, false),
+            #[cfg(feature = "bpf")]
             bpf_sx: Sx::new("bpf global lock", LockClass::BPF_SX, false),
             witness: cfg!(feature = "witness").then(|| Shared::try_new(domain, Witness::new())).transpose()?,
             next_thread: AtomicU32::new(1),
@@ -185,9 +189,10 @@ impl<P: Platform> Kernel<P> {
         drivers(self, &td)
     }
 
+    #[cfg(feature = "drivers")]
     fn start_drivers(&self, td: &Thread<'_, P>) -> Result<(), Errno> {
-        drivers::init(td)?;
-        for cloner in drivers::builtin() {
+        crate::drivers::init(td)?;
+        for cloner in crate::drivers::builtin() {
             vnet::sysinit::vnet_register_sysinit(td, SysInit::cloner(cloner))?;
         }
         Ok(())

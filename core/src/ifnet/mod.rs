@@ -13,7 +13,6 @@
 //!
 //! Only the owner can attach, detach and free, so that a double free does not compile.
 
-use crate::bpf::BpfSlot;
 use crate::clone::Cloner;
 use crate::epoch::DomainRef;
 use crate::hazard::{Hazard, HazardSet};
@@ -27,6 +26,10 @@ pub(crate) mod addr;
 pub(crate) mod afdata;
 mod counters;
 mod flags;
+#[cfg(feature = "groups")]
+pub(crate) mod group;
+#[cfg(not(feature = "groups"))]
+#[path = "no_groups.rs"]
 pub(crate) mod group;
 pub(crate) mod holders;
 pub(crate) mod hook;
@@ -39,6 +42,7 @@ pub(crate) mod stack;
 pub use addr::{IfAddr, IfaRef, SockAddr, parse_lladdr};
 pub use counters::IfCounter;
 pub use flags::{ETHERMTU, GIF_MTU, IF_MAXMTU, IF_MINMTU, IfCaps, IfFlags, IfType, LOMTU, LinkState};
+#[cfg(feature = "groups")]
 pub use group::Group;
 pub use holders::{HeldBy, if_holders};
 pub use name::{IFNAMSIZ, IfName, NameError};
@@ -50,7 +54,7 @@ pub use stack::{RxHandler, RxInput};
 use addr::IfMultiaddr;
 use afdata::AfData;
 use counters::Counters;
-use group::{ByIfnet, Membership, Spares};
+use group::IfGroups;
 use holders::Holders;
 use hook::Hooks;
 use life::Life;
@@ -121,14 +125,15 @@ pub struct Ifnet<P: Platform> {
     pub(crate) addrs: P::Mutex<TryVec<Shared<IfAddr<P>, P>, P::Allocator>>,
     pub(crate) afdata: Published<AfData<P>, P>,
     pub(crate) multiaddrs: P::Mutex<TryVec<IfMultiaddr, P::Allocator>>,
-    pub(crate) groups: TailQ<Membership<P>, P, ByIfnet>,
-    pub(crate) spares: P::Mutex<Spares<P>>,
+    #[cfg_attr(not(feature = "groups"), expect(dead_code, reason = "there is nothing in it"))]
+    pub(crate) groups: IfGroups<P>,
     pub(crate) counts: P::Mutex<FlagCounts>,
     link_state: AtomicU8,
     mtu: AtomicU32,
     capenable: AtomicU32,
     pub(crate) counters: Counters,
-    pub(crate) bpf: BpfSlot<P>,
+    #[cfg(feature = "bpf")]
+    pub(crate) bpf: crate::bpf::BpfSlot<P>,
     pub(crate) hooks: Hooks<P>,
     pub(crate) cloner: P::Mutex<Option<Shared<Cloner<P>, P>>>,
     pub(crate) tasks: AtomicUsize,
@@ -200,7 +205,7 @@ impl<P: Platform> Linked<P, ByLingering> for Ifnet<P> {
 impl<P: Platform> Ifnet<P> {
     /// A fresh object of `if_alloc`: one reference, no index yet, in the vnet of the caller.
     #[cfg_attr(feature = "holders", track_caller)]
-    pub(crate) fn new(td: &Thread<'_, P>, if_type: IfType, spare: Shared<Membership<P>, P>) -> Self {
+    pub(crate) fn new(td: &Thread<'_, P>, if_type: IfType, groups: IfGroups<P>) -> Self {
         let domain = td.domain();
         let vnet = Published::new(domain);
         vnet.swap(Some(td.curvnet()));
@@ -229,14 +234,14 @@ impl<P: Platform> Ifnet<P> {
             addrs: P::Mutex::new(TryVec::new(td.allocator())),
             afdata: Published::new(domain),
             multiaddrs: P::Mutex::new(TryVec::new(td.allocator())),
-            groups: TailQ::new(domain),
-            spares: P::Mutex::new(Spares { all: Some(spare), cloner: None }),
+            groups,
             counts: P::Mutex::new(FlagCounts::default()),
             link_state: AtomicU8::new(LinkState::Unknown as u8),
             mtu: AtomicU32::new(ETHERMTU),
             capenable: AtomicU32::new(0),
             counters: Counters::new(),
-            bpf: BpfSlot::new(),
+            #[cfg(feature = "bpf")]
+            bpf: crate::bpf::BpfSlot::new(),
             hooks: Hooks::new(),
             cloner: P::Mutex::new(None),
             tasks: AtomicUsize::new(0),

@@ -8,14 +8,10 @@
 
 use crate::clone::{self, CloneType};
 use crate::hazard::Hazard;
-use crate::ifnet::Group;
-use crate::ifnet::IfName;
 use crate::mem::NoMem;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 use crate::{Errno, vnet::VnetRef};
-
-use super::group_verbs::ALL;
 
 /// When a constructor runs: `enum sysinit_sub_id`. Only the order matters; the values are this library's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,8 +107,7 @@ fn nth<P: Platform>(td: &Thread<'_, P>, at: usize) -> Option<SysInit<P>> {
 
 /// `vnet_sysinit`: runs the constructors for a new vnet. On failure those that ran are undone.
 pub(crate) fn construct<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Result<(), Errno> {
-    let all = Group::alloc(td.domain(), &IfName::new(ALL)?)?;
-    *vnet.all.lock() = Some(all);
+    vnet.groups.begin(td.domain())?;
     let _slock = td.kernel().sysinit_sx.slock(td);
     let _cur = td.curvnet_set(Some(vnet.clone()));
     let mut at = 0;
