@@ -51,7 +51,7 @@ pub(crate) use reference::if_rele;
 pub use reference::{IfnetOwner, IfnetRef, if_ref, if_try_ref};
 pub use stack::{RxHandler, RxInput};
 
-use addr::IfMultiaddr;
+use addr::Addresses;
 use afdata::AfData;
 use counters::Counters;
 use group::IfGroups;
@@ -80,7 +80,7 @@ pub type Ifp<P> = Shared<Ifnet<P>, P>;
 pub type IfPtr<'g, P> = Borrowed<'g, Ifnet<P>, P>;
 
 /// Names of an interface, under one short lock.
-pub(crate) struct Names {
+pub(crate) struct Names<P: Platform> {
     /// `if_xname`.
     pub(crate) xname: IfName,
     /// `if_dname`.
@@ -88,7 +88,7 @@ pub(crate) struct Names {
     /// `if_dunit`; `None` is `IF_DUNIT_NONE`.
     pub(crate) dunit: Option<u32>,
     /// `if_description`.
-    pub(crate) description: heapless::String<IFDESCRSIZE>,
+    pub(crate) description: TryVec<u8, P::Allocator>,
 }
 
 /// Longest description, in bytes: `ifdescr_maxlen` with its terminating NUL taken off.
@@ -105,6 +105,7 @@ pub struct Ifnet<P: Platform> {
     pub(crate) domain: DomainRef<P>,
     pub(crate) life: Life,
     pub(crate) holders: Holders,
+    #[cfg(feature = "hazards")]
     hazards: HazardSet,
     if_type: IfType,
     index: AtomicU32,
@@ -112,7 +113,7 @@ pub struct Ifnet<P: Platform> {
     first_index: AtomicU32,
     pub(crate) idxgen: AtomicU16,
     flags: AtomicU32,
-    pub(crate) names: P::Mutex<Names>,
+    pub(crate) names: P::Mutex<Names<P>>,
     /// Further names, in the order of adding; written under the detach lock. None while it is on no list and stays so.
     pub(crate) altnames: P::Mutex<TryVec<IfName, P::Allocator>>,
     /// `IFLA_GROUP`.
@@ -122,9 +123,8 @@ pub struct Ifnet<P: Platform> {
     pub(crate) ops: P::Mutex<&'static IfOps<P>>,
     pub(crate) softc: P::Mutex<Option<AnyShared<P>>>,
     pub(crate) lladdr: P::Mutex<Option<Shared<IfAddr<P>, P>>>,
-    pub(crate) addrs: P::Mutex<TryVec<Shared<IfAddr<P>, P>, P::Allocator>>,
+    pub(crate) addrs: P::Mutex<Addresses<P>>,
     pub(crate) afdata: Published<AfData<P>, P>,
-    pub(crate) multiaddrs: P::Mutex<TryVec<IfMultiaddr, P::Allocator>>,
     #[cfg_attr(not(feature = "groups"), expect(dead_code, reason = "there is nothing in it"))]
     pub(crate) groups: IfGroups<P>,
     pub(crate) counts: P::Mutex<FlagCounts>,
@@ -212,6 +212,7 @@ impl<P: Platform> Ifnet<P> {
         Self {
             life: Life::new(),
             holders: Holders::new(core::panic::Location::caller()),
+            #[cfg(feature = "hazards")]
             hazards: td.hazards(),
             if_type,
             index: AtomicU32::new(0),
@@ -222,7 +223,7 @@ impl<P: Platform> Ifnet<P> {
                 xname: IfName::default(),
                 dname: IfName::default(),
                 dunit: None,
-                description: heapless::String::new(),
+                description: TryVec::new(td.allocator()),
             }),
             altnames: P::Mutex::new(TryVec::new(td.allocator())),
             link_group: AtomicU32::new(0),
@@ -231,9 +232,8 @@ impl<P: Platform> Ifnet<P> {
             ops: P::Mutex::new(IfOps::DEFAULT),
             softc: P::Mutex::new(None),
             lladdr: P::Mutex::new(None),
-            addrs: P::Mutex::new(TryVec::new(td.allocator())),
+            addrs: P::Mutex::new(Addresses::new(td.allocator())),
             afdata: Published::new(domain),
-            multiaddrs: P::Mutex::new(TryVec::new(td.allocator())),
             groups,
             counts: P::Mutex::new(FlagCounts::default()),
             link_state: AtomicU8::new(LinkState::Unknown as u8),
@@ -388,7 +388,7 @@ impl<P: Platform> Ifnet<P> {
     /// Holds the short lock of the list: `each` may not call back into the interface.
     pub fn addresses(&self, mut each: impl FnMut(SockAddr, u8)) {
         self.touch();
-        self.addrs.lock().iter().for_each(|ifa| each(ifa.sockaddr(), ifa.prefix()));
+        self.addrs.lock().network.iter().for_each(|ifa| each(ifa.sockaddr(), ifa.prefix()));
     }
 
     /// `if_mtu`, in bytes.
@@ -482,6 +482,10 @@ impl<P: Platform> Ifnet<P> {
     }
 
     pub(crate) fn hazard(&self, hazard: Hazard) -> bool {
-        cfg!(feature = "hazards") && self.hazards.contains(hazard.set())
+        #[cfg(feature = "hazards")]
+        let open = self.hazards;
+        #[cfg(not(feature = "hazards"))]
+        let open = HazardSet::empty();
+        open.contains(hazard.set())
     }
 }

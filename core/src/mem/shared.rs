@@ -8,7 +8,6 @@
 #![expect(unsafe_code, reason = "counts references by hand, and frees memory after a grace period")]
 
 use core::any::TypeId;
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -44,11 +43,9 @@ struct Kind {
 ///
 /// * Pointers to a block are made from the one that the allocator gave, never from a reference to a part of it.
 /// * `value` is there while `count` is not zero, and until a grace period has gone by after that.
-/// * `deferred` belongs to whoever has claimed `header.context`.
 #[repr(C)]
 pub(super) struct Block<T, P: Platform> {
     pub(super) header: Header<P>,
-    deferred: UnsafeCell<Option<fn(&T)>>,
     value: ManuallyDrop<T>,
 }
 
@@ -150,7 +147,7 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
         let allocator = domain.platform().allocator();
         let header =
             Header { context: Context::new(), count: AtomicUsize::new(1), domain: domain.clone(), kind: Self::KIND };
-        let block = Block { header, deferred: UnsafeCell::new(None), value: ManuallyDrop::new(value) };
+        let block = Block { header, value: ManuallyDrop::new(value) };
         let block = match raw::try_alloc(&allocator, block) {
             Ok(block) => block,
             Err((no_mem, block)) => {
@@ -163,12 +160,15 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
 
     /// `epoch_call(9)`: after a grace period, calls `f` once on the object, and then gives up this handle.
     ///
-    /// Never allocates and never blocks: it uses the same room in the object's header as the object's own end.
+    /// Never allocates and never blocks: it uses the same room in the object's header as the object's own end. There is no
+    /// room for anything that `f` might capture: a function or a closure without captures, or it does not compile.
     ///
     /// # Panics
     ///
     /// The emulated kernel panics if the object is still queued from an earlier call. FreeBSD would corrupt its lists.
-    pub fn defer(self, f: fn(&T)) {
+    pub fn defer<F: Fn(&T) + Copy + Send + 'static>(self, f: F) {
+        const { assert!(size_of::<F>() == 0, "a deferred function captures nothing") };
+        let _ = f;
         let this = ManuallyDrop::new(self);
         // SAFETY: the block is alive (invariant).
         let block = unsafe { this.block.as_ref() };
@@ -181,13 +181,12 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
                 this.addr()
             ));
         }
-        // SAFETY: the context is claimed, so `deferred` is ours.
-        unsafe { *block.deferred.get() = Some(f) };
         // SAFETY:
         // 1. The context is claimed; `run_deferred` releases it.
         // 2. The handle in `this`, which is not dropped here, keeps the block alive until then.
-        // 3. `T: Send + Sync`: `f` may look at it on any thread.
-        unsafe { domain.call(this.block.cast(), run_deferred::<T, P>) };
+        // 3. `T: Send + Sync`: `f` may look at it on any thread, and there is nothing of `f` that could not go there.
+        // 4. There is an `F`, which was given here.
+        unsafe { domain.call(this.block.cast(), run_deferred::<T, P, F>) };
     }
 }
 
@@ -195,17 +194,13 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
 ///
 /// # Safety
 ///
-/// `context` is that of a `Block<T, P>`, and the callback owns one of its handles.
-unsafe fn run_deferred<T: Send + Sync + 'static, P: Platform>(context: NonNull<Context>) {
+/// `context` is that of a `Block<T, P>`, and the callback owns one of its handles. `F` has no size, and there was one.
+unsafe fn run_deferred<T: Send + Sync + 'static, P: Platform, F: Fn(&T) + Copy + Send>(context: NonNull<Context>) {
     let this = Shared::<T, P> { block: context.cast(), owns: PhantomData };
-    // SAFETY:
-    // 1. The handle keeps the block alive.
-    // 2. The context is still claimed, on our behalf, so `deferred` is ours.
-    let f = unsafe { (*this.block.as_ref().deferred.get()).take() };
     this.header().context.release();
-    if let Some(f) = f {
-        f(&this);
-    }
+    // SAFETY: an `F` was given to `defer`, and it is `Copy`: another one is made of no bytes.
+    let f = unsafe { NonNull::<F>::dangling().read() };
+    f(&this);
 }
 
 impl<T, P: Platform> Shared<T, P> {
