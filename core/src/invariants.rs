@@ -226,15 +226,19 @@ impl<P: Platform> Look<'_, P> {
 
     /// I16, from an interface that is on a list; the other one may be on its way out.
     fn stacked(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
-        let masters = ifp.uppers.iter(self.section).filter(|link| link.master).count();
+        let masters = ifp.uppers(self.section).filter(|link| link.master).count();
         let receivers = masters + usize::from(ifp.rx_handler().is_some());
         self.require(receivers <= 1, "I16", "an interface has two receivers", name)?;
-        for link in ifp.uppers.iter(self.section) {
-            let agrees = link.upper().is_some_and(|upper| upper.lowers.contains(&link) && !upper.life.is_freed());
+        for link in ifp.uppers(self.section) {
+            let agrees = link.upper().is_some_and(|upper| {
+                upper.stack().is_some_and(|stack| stack.lowers.contains(&link)) && !upper.life.is_freed()
+            });
             self.require(agrees, "I16", "an interface is below one that does not stand above it", name)?;
         }
-        for link in ifp.lowers.iter(self.section) {
-            let agrees = link.lower().is_some_and(|lower| lower.uppers.contains(&link) && !lower.life.is_freed());
+        for link in ifp.lowers(self.section) {
+            let agrees = link.lower().is_some_and(|lower| {
+                lower.stack().is_some_and(|stack| stack.uppers.contains(&link)) && !lower.life.is_freed()
+            });
             self.require(agrees, "I16", "an interface is above one that does not stand below it", name)?;
         }
         Ok(())

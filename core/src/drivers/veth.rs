@@ -131,13 +131,13 @@ fn end<P: Platform>(td: &Thread<'_, P>) -> Result<Shared<End<P>, P>, Errno> {
 
 fn alloc_end<P: Platform>(td: &Thread<'_, P>, place: &Place<'_, P>) -> Result<IfnetOwner<P>, Errno> {
     let owner = if_alloc_indexed(td, IfType::Ether, place.index)?;
-    if let Err(errno) = set_names(&owner, place.name, place.cloner.name(), place.unit) {
+    let named = set_names(&owner, place.name, place.cloner.name(), place.unit);
+    if let Err(errno) = named.and_then(|()| Ok(owner.set_stack_ops(Veth::STACK)?)) {
         if_free(td, owner);
         return Err(errno);
     }
     owner.init_flags(IfFlags::BROADCAST | IfFlags::SIMPLEX | IfFlags::MULTICAST | IfFlags::RUNNING);
     owner.set_ops(Veth::OPS);
-    *owner.stack_ops.lock() = Some(Veth::STACK);
     Ok(owner)
 }
 

@@ -16,7 +16,7 @@
 use crate::clone::Cloner;
 use crate::epoch::DomainRef;
 use crate::hazard::{Hazard, HazardSet};
-use crate::mem::{AnyShared, Borrowed, Link, Linked, Published, Shared, TailQ, TryVec};
+use crate::mem::{AnyShared, Borrowed, Link, Linked, Once, Published, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use crate::thread::Thread;
@@ -56,9 +56,8 @@ use afdata::AfData;
 use counters::Counters;
 use group::IfGroups;
 use holders::Holders;
-use hook::Hooks;
 use life::Life;
-use stack::{Adjacency, ByLower, ByUpper, StackOps};
+use stack::Stack;
 
 /// The list of a vnet's interfaces: `V_ifnet`.
 pub(crate) enum ByVnet {}
@@ -134,7 +133,6 @@ pub struct Ifnet<P: Platform> {
     pub(crate) counters: Counters,
     #[cfg(feature = "bpf")]
     pub(crate) bpf: crate::bpf::BpfSlot<P>,
-    pub(crate) hooks: Hooks<P>,
     pub(crate) cloner: P::Mutex<Option<Shared<Cloner<P>, P>>>,
     pub(crate) tasks: AtomicUsize,
     /// Whether the last announcement was an arrival (I13).
@@ -142,14 +140,10 @@ pub struct Ifnet<P: Platform> {
     in_vnet: Link<Self, P>,
     in_cloner: Link<Self, P>,
     in_taskq: Link<Self, P>,
-    /// What stands above it, written under the detach lock.
-    pub(crate) uppers: TailQ<Adjacency<P>, P, ByLower>,
-    /// What stands below it, written under the detach lock.
-    pub(crate) lowers: TailQ<Adjacency<P>, P, ByUpper>,
+    /// See [`stack`](Self::stack()).
+    stack: Once<Stack<P>, P>,
     /// The note of a walk through the stack, under the detach lock; 0 outside of one.
     pub(crate) tower: AtomicU32,
-    pub(crate) rx_handler: P::Mutex<Option<RxHandler<P>>>,
-    pub(crate) stack_ops: P::Mutex<Option<&'static StackOps<P>>>,
     /// The thread that waits for the end of this unregistered interface; 0 if none does.
     pub(crate) awaited_by: AtomicU32,
     in_unreg: Link<Self, P>,
@@ -242,18 +236,14 @@ impl<P: Platform> Ifnet<P> {
             counters: Counters::new(),
             #[cfg(feature = "bpf")]
             bpf: crate::bpf::BpfSlot::new(),
-            hooks: Hooks::new(),
             cloner: P::Mutex::new(None),
             tasks: AtomicUsize::new(0),
             announced: AtomicBool::new(false),
             in_vnet: Link::new(domain),
             in_cloner: Link::new(domain),
             in_taskq: Link::new(domain),
-            uppers: TailQ::new(domain),
-            lowers: TailQ::new(domain),
+            stack: Once::new(),
             tower: AtomicU32::new(0),
-            rx_handler: P::Mutex::new(None),
-            stack_ops: P::Mutex::new(None),
             awaited_by: AtomicU32::new(0),
             in_unreg: Link::new(domain),
             in_todo: Link::new(domain),

@@ -42,8 +42,7 @@ pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr,
         }
         Ok(())
     };
-    let stack_ops = *ifp.stack_ops.lock();
-    match stack_ops.and_then(|ops| ops.address) {
+    match ifp.stack_ops().and_then(|ops| ops.address) {
         Some(decide) => decide(td, ifp, &addr, &mut admit),
         None => admit(),
     }

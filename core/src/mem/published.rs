@@ -5,6 +5,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
+use super::NoMem;
 use super::shared::{AnyBorrowed, AnyShared, Borrowed, Header, Shared};
 use crate::epoch::{DomainRef, Section};
 use crate::platform::Platform;
@@ -72,6 +73,19 @@ impl<P: Platform> Slot<P> {
         Some(unsafe { AnyShared::from_header(old) })
     }
 
+    /// Fills an empty slot. False if it is full; `new` is given up then.
+    fn fill(&self, new: AnyShared<P>) -> bool {
+        let new = new.into_header();
+        // As in `swap`.
+        let filled =
+            self.header.compare_exchange(ptr::null_mut(), new.as_ptr(), Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if !filled {
+            // SAFETY: the pointer stands for the handle, which did not go into the slot.
+            drop(unsafe { AnyShared::from_header(new) });
+        }
+        filled
+    }
+
     fn addr(&self) -> usize {
         self.header.load(Ordering::Acquire).addr()
     }
@@ -84,6 +98,59 @@ impl<P: Platform> Slot<P> {
 impl<P: Platform> Drop for Slot<P> {
     fn drop(&mut self) {
         self.swap(None);
+    }
+}
+
+/// A slot that is filled once and stays so as long as it is there. Readers need no section: for what many objects of a
+/// type never have.
+///
+/// # Invariants
+///
+/// What is in the slot is a `T`, and nothing takes it out before the slot is dropped.
+pub struct Once<T, P: Platform> {
+    slot: Slot<P>,
+    owns: PhantomData<Shared<T, P>>,
+}
+
+impl<T: Send + Sync + 'static, P: Platform> Once<T, P> {
+    /// An empty slot.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { slot: Slot::new(), owns: PhantomData }
+    }
+
+    /// What is in the slot.
+    #[must_use]
+    pub fn get(&self) -> Option<&T> {
+        // Acquire: what was written into the object before it came here is seen.
+        let header = NonNull::new(self.slot.header.load(Ordering::Acquire))?;
+        // SAFETY: the slot has a handle of a `T`, and keeps it as long as `self` is borrowed (invariant).
+        Some(unsafe { AnyBorrowed::new(header).typed::<T>() }.get())
+    }
+
+    /// What is in the slot, which is filled with a fresh object of `domain` if it is empty. Of two threads that come at the
+    /// same time one does that.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMem`] if there is none for the object.
+    pub fn get_or_try_init(&self, domain: &DomainRef<P>, fresh: impl FnOnce() -> T) -> Result<&T, NoMem> {
+        if self.slot.is_empty() {
+            self.slot.fill(Shared::try_new(domain, fresh())?.into_untyped());
+        }
+        self.get().ok_or(NoMem)
+    }
+}
+
+impl<T: Send + Sync + 'static, P: Platform> Default for Once<T, P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T, P: Platform> fmt::Debug for Once<T, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Once").field(&self.slot.header).finish()
     }
 }
 
@@ -204,6 +271,27 @@ mod tests {
         let (_, one) = domain();
         let (_, two) = domain();
         Published::new(&one).swap(Some(Shared::try_new(&two, ()).expect("memory")));
+    }
+
+    #[test]
+    fn a_slot_is_filled_once_and_keeps_what_it_has() {
+        let (host, domain) = domain();
+        let slot = Once::<usize, _>::new();
+        assert!(slot.get().is_none());
+        host.arena().fail_after(0);
+        assert_eq!(slot.get_or_try_init(&domain, || 1), Err(NoMem));
+        host.arena().fail_never();
+        assert!(slot.get().is_none());
+        let seen = std::thread::scope(|scope| {
+            let fill = |n| *slot.get_or_try_init(&domain, || n).expect("memory");
+            [2, 3].map(|n| scope.spawn(move || fill(n))).map(|filled| filled.join().expect("no panic"))
+        });
+        assert_eq!([slot.get().copied(); 2], seen.map(Some));
+        assert!(!slot.slot.fill(Shared::try_new(&domain, 4_usize).expect("memory").into_untyped()), "it is full");
+        drop(slot);
+        while domain.poll() {}
+        drop(domain);
+        assert_eq!(host.arena().live(), 0);
     }
 
     /// A value that is never the same twice while alive, and is zero when it is not.
