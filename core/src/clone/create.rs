@@ -2,7 +2,7 @@
 
 use crate::Errno;
 use crate::hazard::Hazard;
-use crate::ifnet::group::Membership;
+use crate::ifnet::group::Spare;
 use crate::ifnet::{IfName, Ifp};
 use crate::lifecycle::vnet_lock;
 use crate::mem::Shared;
@@ -294,10 +294,10 @@ fn create_named<P: Platform>(
     unit: Option<u32>,
     params: &CloneParams<P>,
 ) -> Result<Ifp<P>, Errno> {
-    let membership = Membership::alloc(td.domain())?;
+    let spare = Spare::try_new(td.domain())?;
     let ifp = (cloner.ty.create)(td, &CloneRequest { cloner, name, unit, params })?;
     td.preempt();
-    if_clone_addif(td, cloner, &ifp, membership);
+    if_clone_addif(td, cloner, &ifp, spare);
     Ok(ifp)
 }
 

@@ -159,7 +159,7 @@ pub fn if_setmtu<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, mtu: u32) -> Res
     if !(IF_MINMTU..=IF_MAXMTU).contains(&mtu) {
         return Err(Errno::EINVAL);
     }
-    if ifp.hooks.has(HookKind::Bridge) {
+    if ifp.has_hook(HookKind::Bridge) {
         return Err(Errno::EOPNOTSUPP);
     }
     let ioctl = ifp.ops().ioctl.ok_or(Errno::EOPNOTSUPP)?;

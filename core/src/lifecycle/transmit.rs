@@ -40,7 +40,8 @@ pub fn if_transmit<P: Platform>(
 pub fn if_input<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer, _section: &Section<'_, P>) {
     bpf_mtap(td, ifp);
     ifp.count(IfCounter::Ipackets, 1);
-    let Some(packet) = ifp.hooks.input(td, ifp, packet) else { return };
+    let Some(stack) = ifp.stack() else { return (ifp.ops().input)(td, ifp, packet) };
+    let Some(packet) = stack.hooks.input(td, ifp, packet) else { return };
     match ifp.rx_handler() {
         Some(handler) => (handler.input)(td, ifp, &handler.data, packet),
         None => (ifp.ops().input)(td, ifp, packet),

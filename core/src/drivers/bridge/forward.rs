@@ -65,7 +65,7 @@ pub(super) fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: 
 }
 
 fn is_member<P: Platform>(member: &Ifnet<P>, softc: &Shared<Bridge<P>, P>) -> bool {
-    member.hooks.get(HookKind::Bridge).is_some_and(|hook| hook.softc.addr() == softc.addr())
+    member.hook(HookKind::Bridge).is_some_and(|hook| hook.softc.addr() == softc.addr())
 }
 
 /// A frame on its way through a bridge, in the vnet of that.
@@ -172,7 +172,7 @@ impl<P: Platform> Frame<'_, '_, P> {
     /// The members that are in the vnet of the bridge, in the order of joining.
     fn members(&self) -> impl Iterator<Item = Ifp<P>> {
         let vnet = self.td.curvnet();
-        let members = self.bridge.lowers.iter(self.section).filter(|link| link.master).filter_map(|link| link.lower());
+        let members = self.bridge.lowers(self.section).filter(|link| link.master).filter_map(|link| link.lower());
         members.inspect(|_| self.td.preempt()).filter(move |member| vnet.ifnets.contains(member))
     }
 }
