@@ -34,16 +34,16 @@ pub fn if_transmit<P: Platform>(
 }
 
 /// `if_input`: a packet came in through the interface. What is stacked on it may take the packet. An Ethernet interface
-/// that is down counts it and drops it, as `ether_input` does: nobody above hears of it.
+/// that is down drops it, as `ether_input` does: it is tapped and counted, and nobody above hears of it.
 ///
 /// # Locks
 /// None; inside an epoch section.
 pub fn if_input<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer, _section: &Section<'_, P>) {
+    bpf_mtap(td, ifp);
     ifp.count(IfCounter::Ipackets, 1);
     if !is_listening(ifp) {
         return;
     }
-    bpf_mtap(td, ifp);
     let Some(packet) = ifp.hooks.input(td, ifp, packet) else { return };
     match ifp.rx_handler() {
         Some(handler) => (handler.input)(td, ifp, &handler.data, packet),

@@ -6,7 +6,7 @@
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::graph::{Graph, Id, Node, is_device};
+use super::graph::{Graph, Id, Kind, Node, is_device};
 use crate::host::frame::{encap, ether};
 
 /// Bytes of a command.
@@ -70,7 +70,9 @@ fn one<'a>(of: &[&'a str], by: u8) -> &'a str {
 }
 
 impl View<'_> {
+    /// Mostly the host: what is to meet must be in one place.
     fn jail(&self, by: u8) -> (&str, u32) {
+        let by = by.saturating_sub(128);
         self.jails.get(usize::from(by) % self.jails.len().max(1)).map_or(("0", 0), |(name, vnet)| (name, *vnet))
     }
 
@@ -93,6 +95,15 @@ impl View<'_> {
         let of_kind = || self.graph.0.values().filter(|node| node.vnet == vnet && *node.ifp.dname() == *kind);
         let nth = usize::from(by).checked_rem(of_kind().count());
         nth.and_then(|nth| of_kind().nth(nth)).map_or_else(|| self.name(vnet, by), |node| &node.name)
+    }
+
+    /// The k-th interface of a vnet that a bridge or an aggregate may take.
+    fn member(&self, vnet: u32, by: u8) -> &str {
+        let takes =
+            |node: &&Node| !matches!(node.kind, Kind::Loopback | Kind::Bridge | Kind::Lagg) && node.master.is_none();
+        let free = || self.graph.0.values().filter(move |node| node.vnet == vnet).filter(takes);
+        let nth = usize::from(by).checked_rem(free().count());
+        nth.and_then(|nth| free().nth(nth)).map_or_else(|| self.name(vnet, by), |node| &node.name)
     }
 
     fn lladdr(&self, by: u8) -> [u8; 6] {
@@ -219,9 +230,9 @@ pub(super) fn choose(view: &View<'_>, record: [u8; RECORD]) -> Op {
             let peer = if other == "0" { host.as_str() } else { other };
             Op::Make(format!("ip {at}link add type veth peer netns {peer}"))
         }
-        16..=18 => line(format!("ifconfig {} addm {}", view.of_kind(vnet, "bridge", c), name)),
+        16..=18 => line(format!("ifconfig {} addm {}", view.of_kind(vnet, "bridge", c), view.member(vnet, b))),
         19 => line(format!("ifconfig {} deletem {}", view.of_kind(vnet, "bridge", c), name)),
-        20 => line(format!("ifconfig {} laggport {}", view.of_kind(vnet, "lagg", c), name)),
+        20 => line(format!("ifconfig {} laggport {}", view.of_kind(vnet, "lagg", c), view.member(vnet, b))),
         21 => line(format!("ifconfig {} -laggport {}", view.of_kind(vnet, "lagg", c), name)),
         22 => line(format!("kpi if_vmove {name} {other}")),
         23 => line(format!("ifconfig {name} vnet {other}")),

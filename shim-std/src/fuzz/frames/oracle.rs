@@ -183,7 +183,8 @@ impl<'g> Walk<'g> {
                 _ => Ok(()),
             };
         }
-        if matches!(node.kind, Kind::Tap { .. }) {
+        // It goes with its lower, and is an interface like others until it is gone itself.
+        if matches!(node.kind, Kind::Tap { .. }) && !node.lowers.is_empty() {
             return Ok(());
         }
         let first = self.graph.port(node).next();
