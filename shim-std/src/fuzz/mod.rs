@@ -8,7 +8,7 @@
 //! | `scenario` | the text of a scenario, which may be anything |
 //! | `lifecycle` | a program for one thread, checked against the [`model`](crate::model) |
 //! | `unregister` | the same, of stacks over vnets |
-//! | `frames` | a program for one thread that sends frames into the graph that it changes ([`frames`]) |
+//! | `frames` | a program for one thread that sends frames into the graph that it changes |
 //!
 //! Each finding of the first two is a scenario and a schedule, and so has a replay token and a story.
 

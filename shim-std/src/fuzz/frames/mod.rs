@@ -9,7 +9,7 @@
 //!
 //! | | where |
 //! |---|---|
-//! | every frame that was made, and every copy, ends exactly once: after each hand-over, and after each command none is left but those in queues | [`host`], [`Session::counted`] |
+//! | every frame that was made, and every copy, ends exactly once: after each hand-over, and after each command none is left but those in queues | [`host`], [`Session::judge`] |
 //! | nothing is handed to an interface that is dying or on no list, in another vnet than its own, or that is down | [`host`] |
 //! | a frame makes a bounded number of hand-overs | [`host`] |
 //! | where the graph has no ring, exactly those get it that should: not the port that it came from, nobody twice | [`oracle`] |
