@@ -166,6 +166,8 @@ life(struct thread *td, const struct driver_env *env, uint32_t unit, int alone)
 	CHECK((former = curvnet_set(td, jail)) == home);
 	CHECK(ifunit_ref(td, name) == ifp);
 	CHECK(if_rele(td, ifp) == 0);
+	/* A move takes it down, and what is down receives nothing. */
+	CHECK(if_setflags(td, ifp, IFNET_IFF_UP) == 0);
 	if ((line = ping(td, &sc, ifp)) != 0)
 		return line;
 	CHECK(curvnet_set(td, former) == jail);
