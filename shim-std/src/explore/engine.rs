@@ -113,6 +113,17 @@ impl Decider {
         self.choices.push(thread as u16);
         thread
     }
+
+    /// How many decisions would follow to let `current` go on, after one that was to do so.
+    pub(super) fn stays(&mut self, current: ThreadIndex) -> u32 {
+        self.strategy.stays(current)
+    }
+
+    /// As many of them were made.
+    pub(super) fn stayed(&mut self, current: ThreadIndex, count: u32) {
+        self.strategy.stayed(current, count);
+        self.choices.extend(core::iter::repeat_n(current as u16, count as usize));
+    }
 }
 
 struct Engine {

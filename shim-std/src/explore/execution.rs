@@ -8,9 +8,12 @@
 //! decisions; a schedule is the list of these decisions and nothing else. A decision to stay is made on the spot: shuttle
 //! is only told of switches, which are rare. While no second thread has been started, a point is nothing at all.
 //!
+//! There are thousands of points in an execution, and nearly all of them are passed. So they are [granted](grant) in bulk.
+//!
 //! When the emulated kernel panics or an oracle is violated, the execution *freezes*: the thread stops where it is and
 //! no stack is unwound, as in a kernel that has stopped. The memory of a frozen execution is not given back.
 
+mod grant;
 mod words;
 
 use core::cell::RefCell;
@@ -26,6 +29,7 @@ use ifnet::platform::{LockEvent, ThreadId};
 use super::FailureKind;
 use super::engine::Decider;
 use super::log::{LogEntry, What};
+use grant::{Grant, Kind};
 use words::{classify, deadlock};
 
 /// A handle to the execution that runs now. Clones are the same execution.
@@ -72,6 +76,8 @@ struct State {
     quiet: bool,
     /// Who runs after the next switch, which was decided before it.
     decided: Option<ThreadIndex>,
+    /// The points that the running thread may pass without asking.
+    grant: Grant,
     /// How many threads may run: neither blocked nor finished.
     able: usize,
     /// Which, at a decision; kept for its memory.
@@ -85,6 +91,8 @@ struct Thread {
     finished: bool,
     /// What a sleeper waits for: the channel, and whether it was woken since it last looked.
     sleep: Option<(usize, bool)>,
+    /// The address of the mutex that it waits for.
+    mutex: Option<usize>,
     /// The words for what it waits for, if it is no lock that was announced.
     waits_for: Option<String>,
     waits_lock: Option<&'static str>,
@@ -102,6 +110,7 @@ impl Thread {
             blocked: false,
             finished: false,
             sleep: None,
+            mutex: None,
             waits_for: None,
             waits_lock: None,
             undisturbed: false,
@@ -162,19 +171,38 @@ impl Execution {
         CURRENT.set(None);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The state, to look at it or to change what no decision depends on.
+    fn peek(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, to change it: points that were granted have been accounted for, and no more are.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.peek();
+        let (kind, passed) = state.grant.end();
+        if kind != Kind::Nothing {
+            state.steps += u64::from(passed);
+        }
+        if kind == Kind::Decision && passed > 0 {
+            self.decider().stayed(state.current, passed);
+        }
+        state
+    }
+
+    /// What was decided in advance no longer holds: the next point is decided anew.
+    pub fn reconsider(&self) {
+        drop(self.state());
     }
 
     /// The emulated thread that runs now: `curthread`.
     #[must_use]
     pub fn thread(&self) -> ThreadId {
-        thread_id(self.state().current)
+        thread_id(self.peek().current)
     }
 
     /// Gives the running thread another name (a column of the story).
     pub fn name_thread(&self, name: &str) {
-        let mut state = self.state();
+        let mut state = self.peek();
         let current = state.current;
         name.clone_into(&mut state.threads[current].name);
     }
@@ -198,7 +226,7 @@ impl Execution {
     /// Tells what the running thread does with a lock: for the story, and for the words of a deadlock.
     pub fn lock_event(&self, lock: &'static str, event: LockEvent) {
         {
-            let mut state = self.state();
+            let mut state = self.peek();
             let current = state.current;
             let thread = &mut state.threads[current];
             match event {
@@ -258,8 +286,11 @@ impl Execution {
     }
 
     /// A scheduling point: another thread may run before this call returns.
+    #[inline]
     pub fn point(&self) {
-        self.point_with(false);
+        if !grant::pass() {
+            self.point_with(false);
+        }
     }
 
     /// A scheduling point in a waiting loop: others run first, if any can.
@@ -281,14 +312,13 @@ impl Execution {
         seen
     }
 
+    #[cold]
     fn point_with(&self, yielding: bool) {
-        if self.0.alone.load(Ordering::Relaxed) && !yielding {
-            return;
-        }
         let mut guard = self.state();
         let state = &mut *guard;
         let current = state.current;
-        if state.threads[current].undisturbed {
+        if self.0.alone.load(Ordering::Relaxed) && !yielding || state.threads[current].undisturbed {
+            state.grant = Grant::give(Kind::Nothing, u64::MAX);
             return;
         }
         if state.finished || state.unwinding.is_some() && std::thread::panicking() {
@@ -303,18 +333,26 @@ impl Execution {
             self.freeze(FailureKind::NoProgress, format!("no end after {} steps", self.0.max_steps));
         }
         if !over {
+            // While the log is kept, each entry has the number of its step.
+            let most = if self.0.recording { 0 } else { self.0.max_steps - state.steps };
             // A point without an alternative is no decision; who passes a point may run.
             if state.able == 1 {
+                state.grant = Grant::give(Kind::Step, most);
                 return;
             }
             let may_run = |(i, thread): (ThreadIndex, &Thread)| (!thread.blocked && !thread.finished).then_some(i);
             state.candidates.clear();
             state.candidates.extend(state.threads.iter().enumerate().filter_map(may_run));
             debug_assert_eq!(state.candidates.len(), state.able, "each change is counted");
-            let next = self.decider().decide(&state.candidates, Some(current), yielding);
+            let mut decider = self.decider();
+            let next = decider.decide(&state.candidates, Some(current), yielding);
             if next == current {
+                if !yielding {
+                    state.grant = Grant::give(Kind::Decision, most.min(decider.stays(current).into()));
+                }
                 return;
             }
+            drop(decider);
             state.decided = Some(next);
         }
         drop(guard);
@@ -340,8 +378,25 @@ impl Execution {
         state.threads[current].waits_for = None;
     }
 
-    pub(crate) fn unblock(&self, thread: ThreadId) {
-        self.state().set_blocked(index(thread), false);
+    /// Waits for a mutex, which is known by its address, until it is [released](Self::release).
+    pub(crate) fn block_on(&self, mutex: usize) {
+        {
+            let mut state = self.state();
+            let current = state.current;
+            state.threads[current].mutex = Some(mutex);
+        }
+        self.block("a mutex");
+    }
+
+    /// Lets go on who waits for this mutex.
+    pub(crate) fn release(&self, mutex: usize) {
+        let mut state = self.state();
+        for thread in 0..state.threads.len() {
+            if state.threads[thread].mutex == Some(mutex) {
+                state.threads[thread].mutex = None;
+                state.set_blocked(thread, false);
+            }
+        }
     }
 
     /// Waits until `ready` holds, looking again after each wakeup of the channel only.
@@ -509,6 +564,16 @@ impl Execution {
             log: core::mem::take(&mut state.log),
             threads: state.threads.drain(..).map(|thread| thread.name).collect(),
         }
+    }
+}
+
+/// A scheduling point of the execution that runs on this OS thread; nothing, if there is none.
+#[inline]
+pub(crate) fn point() {
+    if !grant::pass()
+        && let Some(execution) = Execution::current()
+    {
+        execution.point_with(false);
     }
 }
 

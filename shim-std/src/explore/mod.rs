@@ -70,6 +70,7 @@ use ifnet::platform::ThreadId;
 
 use engine::Limits;
 pub use execution::Execution;
+pub(crate) use execution::point;
 pub use fed::Feed;
 pub use log::{LogEntry, What};
 use progress::Progress;

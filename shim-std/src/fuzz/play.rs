@@ -56,6 +56,16 @@ struct Cursor {
     made: u32,
 }
 
+impl Cursor {
+    /// How many decisions there are before the next at which the thread is left.
+    fn stays(&self) -> u32 {
+        let [first, second] = self.leave.map(u32::from);
+        let ends = [(first, first), (second, first + second)];
+        let ahead = ends.into_iter().filter(|&(given, at)| given != 0 && at > self.made);
+        ahead.map(|(_, at)| at - self.made - 1).min().unwrap_or(u32::MAX)
+    }
+}
+
 /// The number of the thread that is started before everything else.
 const WORKER: usize = 1;
 
@@ -128,6 +138,8 @@ impl Play {
         record: &Record,
     ) -> Result<(), Stop> {
         let number = execution.thread().0.get() as usize - 1;
+        // Decisions made so far belong to the operation before.
+        execution.reconsider();
         {
             let mut state = self.state();
             let missing = (number + 1).saturating_sub(state.cursors.len());
@@ -220,6 +232,18 @@ impl Feed for Play {
             }
         };
         chosen.unwrap_or(candidates[0])
+    }
+
+    fn stays(&self, current: usize) -> u32 {
+        let state = self.state();
+        // A thread that has no cursor is never left.
+        state.cursors.get(current).map_or(u32::MAX, Cursor::stays)
+    }
+
+    fn stayed(&self, current: usize, count: u32) {
+        if let Some(cursor) = self.state().cursors.get_mut(current) {
+            cursor.made += count;
+        }
     }
 }
 
