@@ -19,8 +19,9 @@ mod words;
 use core::cell::RefCell;
 use core::num::NonZeroU32;
 use core::panic::AssertUnwindSafe;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
+use std::borrow::Cow;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +45,14 @@ struct Shared {
     /// No second thread has been started yet.
     alone: AtomicBool,
     decider: Arc<Mutex<Decider>>,
+    /// A bit for each channel that somebody sleeps on; others may have the same. Nearly all wakeups wake nobody.
+    channels: AtomicU64,
     state: Mutex<State>,
+}
+
+/// The bit of a channel, an address, in a set of few: the upper bits of a multiplicative hash say which.
+fn channel_bit(channel: usize) -> u64 {
+    1 << ((channel as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
 }
 
 /// What the engine needs from an execution after its end.
@@ -94,7 +102,7 @@ struct Thread {
     /// The address of the mutex that it waits for.
     mutex: Option<usize>,
     /// The words for what it waits for, if it is no lock that was announced.
-    waits_for: Option<String>,
+    waits_for: Option<Cow<'static, str>>,
     waits_lock: Option<&'static str>,
     /// It is observing, not part of what is explored: its points are none.
     undisturbed: bool,
@@ -154,7 +162,8 @@ impl Execution {
         let mut state = State::default();
         state.add(Thread::new("main".into()));
         let alone = AtomicBool::new(true);
-        Self(Arc::new(Shared { recording, max_steps, alone, decider, state: Mutex::new(state) }))
+        let channels = AtomicU64::new(0);
+        Self(Arc::new(Shared { recording, max_steps, alone, decider, channels, state: Mutex::new(state) }))
     }
 
     /// The execution that runs on this OS thread, if any.
@@ -282,7 +291,7 @@ impl Execution {
             state.threads[current].joins = joins;
             words
         };
-        self.block(&words);
+        self.block(words);
     }
 
     /// A scheduling point: another thread may run before this call returns.
@@ -365,7 +374,7 @@ impl Execution {
 
     /// Marks the running thread as blocked until [`unblock`](Self::unblock) and lets others run. `words` say what it
     /// waits for when everybody does.
-    pub(crate) fn block(&self, words: &str) {
+    fn block(&self, words: impl Into<Cow<'static, str>>) {
         {
             let mut state = self.state();
             let current = state.current;
@@ -401,22 +410,40 @@ impl Execution {
 
     /// Waits until `ready` holds, looking again after each wakeup of the channel only.
     pub(crate) fn sleep(&self, channel: usize, ready: &mut dyn FnMut() -> bool) {
-        let me = self.state().current;
+        let me = self.peek().current;
         loop {
             // Registered before the condition is looked at: a wakeup in between is not lost.
-            self.state().threads[me].sleep = Some((channel, false));
+            self.set_sleep(me, Some((channel, false)));
             if ready() {
-                self.state().threads[me].sleep = None;
+                self.set_sleep(me, None);
                 return;
             }
-            let woken = self.state().threads[me].sleep.is_some_and(|(_, woken)| woken);
+            let woken = self.peek().threads[me].sleep.is_some_and(|(_, woken)| woken);
             if !woken {
                 self.block("a wakeup");
             }
         }
     }
 
+    fn set_sleep(&self, thread: ThreadIndex, sleep: Option<(usize, bool)>) {
+        let mut state = self.peek();
+        state.threads[thread].sleep = sleep;
+        let channels = state.threads.iter().filter_map(|thread| thread.sleep).map(|(channel, _)| channel_bit(channel));
+        self.0.channels.store(channels.fold(0, |bits, bit| bits | bit), Ordering::Relaxed);
+    }
+
+    #[inline]
     pub(crate) fn wakeup(&self, channel: usize) {
+        if self.0.channels.load(Ordering::Relaxed) & channel_bit(channel) != 0 {
+            self.wake(channel);
+        }
+    }
+
+    fn wake(&self, channel: usize) {
+        let sleeps = |thread: &Thread| thread.sleep.is_some_and(|(on, woken)| on == channel && !woken);
+        if !self.peek().threads.iter().any(sleeps) {
+            return;
+        }
         let mut state = self.state();
         for thread in 0..state.threads.len() {
             if let Some((on, woken)) = &mut state.threads[thread].sleep

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ifnet::hazard::HazardSet;
 use ifnet::platform::Mutex as _;
-use ifnet::{Errno, TaskMode};
+use ifnet::{Config, Errno, TaskMode};
 
 use super::input::{Input, Record, THREADS};
 use super::ops::{Line, Own, View, choose};
@@ -68,6 +68,9 @@ impl Cursor {
 
 /// The number of the thread that is started before everything else.
 const WORKER: usize = 1;
+
+/// As many threads are there at a time: those of the input, the one that starts them, the worker; and some to spare.
+const ALL_THREADS: usize = THREADS + 4;
 
 type Thread<'t, 'k> = Interp<'t, 'k, ShuttleHost>;
 
@@ -199,7 +202,8 @@ impl Feed for Play {
         host.observer().follow();
         let source = Source::new("fuzz", "");
         let main = |main: &mut Thread<'_, '_>| self.main(main, execution);
-        execute_with(host, &source, TaskMode::Deferred, self.hazards, main).map_err(|failure| violation(&failure))
+        let config = Config::default().threads(ALL_THREADS).tasks(TaskMode::Deferred).hazards(self.hazards);
+        execute_with(host, &source, config, main).map_err(|failure| violation(&failure))
     }
 
     fn choose(&self, candidates: &[usize], current: Option<usize>, yielding: bool) -> usize {
