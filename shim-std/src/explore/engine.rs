@@ -1,14 +1,22 @@
 //! Runs executions: the bridge between a [`Strategy`] and shuttle.
 //!
 //! Shuttle must never see a failure. Panics are caught inside the emulated threads, and an execution that failed is
-//! ended by scheduling nothing more, after which one runner goes on with the next execution on the same stacks.
+//! ended by scheduling nothing more.
+//!
+//! Shuttle's own runner is not used, because it makes stacks anew each time it is called, and a fuzz target calls once for
+//! each execution: to map, to fault in, and to unmap them costs as much as a short execution. What the runner does beside
+//! that is a loop. Here the stacks are kept for the next execution of the OS thread, whoever asks for it.
 
-use core::panic::AssertUnwindSafe;
+use core::cell::RefCell;
+use core::panic::{AssertUnwindSafe, Location};
 use std::panic::catch_unwind;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shuttle::scheduler::{Schedule as ShuttleSchedule, Scheduler, Task, TaskId};
-use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+use shuttle::{Config, FailurePersistence, MaxSteps};
+use shuttle_engine::runtime::execution::Execution as ShuttleExecution;
+use shuttle_engine::runtime::thread::continuation::{CONTINUATION_POOL, ContinuationPool};
 
 use super::execution::{Execution, Next, Outcome, ThreadIndex};
 use super::schedule::Schedule;
@@ -59,18 +67,24 @@ pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: L
     config.failure_persistence = FailurePersistence::None;
     config.max_steps = MaxSteps::None;
     config.silence_warnings = true;
-    let runner = Runner::new(Bridge(Arc::clone(&engine)), config);
-    let program = Arc::clone(program);
+    let bridge = Rc::new(RefCell::new(Bridge(Arc::clone(&engine))));
     let result = catch_unwind(AssertUnwindSafe(|| {
-        runner.run(move || {
-            let execution = Execution::current().expect("set by new_execution");
-            execution.guard(|| {
-                if let Err(violation) = program(&execution) {
-                    execution.violation(&violation.kind, violation.message);
-                }
-            });
-            execution.finish();
-        })
+        on_kept_stacks(limits.stack, || {
+            loop {
+                let Some(schedule) = bridge.borrow_mut().new_execution() else { break };
+                let program = Arc::clone(program);
+                let body = move || {
+                    let execution = Execution::current().expect("set by new_execution");
+                    execution.guard(|| {
+                        if let Err(violation) = program(&execution) {
+                            execution.violation(&violation.kind, violation.message);
+                        }
+                    });
+                    execution.finish();
+                };
+                ShuttleExecution::new(Rc::clone(&bridge) as _, schedule).run(&config, body, Location::caller());
+            }
+        });
     }));
     let mut engine = lock(&engine);
     engine.end();
@@ -83,6 +97,19 @@ pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: L
     Execution::leave();
     core::mem::swap(strategy, &mut lock(&decider).strategy);
     core::mem::take(&mut engine.batch)
+}
+
+thread_local! {
+    /// Stacks that no execution has, and their size.
+    static STACKS: RefCell<Option<(usize, ContinuationPool)>> = const { RefCell::new(None) };
+}
+
+/// Runs executions whose threads have stacks of this size. Should that panic, the stacks are given back.
+fn on_kept_stacks(size: usize, run: impl FnOnce()) {
+    let kept = STACKS.take().filter(|&(of, _)| of == size);
+    let pool = kept.map_or_else(ContinuationPool::new, |(_, pool)| pool);
+    CONTINUATION_POOL.set(&pool, run);
+    STACKS.set(Some((size, pool)));
 }
 
 /// Decides, and remembers what was decided.

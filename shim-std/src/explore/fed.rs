@@ -1,8 +1,7 @@
 //! Executions whose decisions come from outside, one at a time: for fuzz targets.
 //!
-//! The execution runs on the calling OS thread. A thread of its own, which could keep a runner and its stacks from one
-//! execution to the next, was tried: on a busy machine the two wake-ups that each execution then needs cost a hundred
-//! times what they save.
+//! The execution runs on the calling OS thread, which keeps the stacks for the next one. A thread of its own was tried: on a
+//! busy machine the two wake-ups that each execution then needs cost a hundred times what they save.
 
 use std::sync::Arc;
 
