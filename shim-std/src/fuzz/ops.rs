@@ -84,8 +84,8 @@ impl View {
     /// The name of an interface of a vnet; `lo0`, which can hardly be done anything with, comes last.
     fn name(&self, vnet: u32, by: u8) -> &str {
         let nth = |vnet| {
-            let here: Vec<&str> = self.on(vnet).map(|it| &*it.name).filter(|name| *name != "lo0").collect();
-            here.get(usize::from(by).checked_rem(here.len())?).copied()
+            let here = || self.on(vnet).map(|it| &*it.name).filter(|name| *name != "lo0");
+            here().nth(usize::from(by).checked_rem(here().count())?)
         };
         let gone = if by >= STALE { nth(None) } else { None };
         gone.or_else(|| nth(Some(vnet))).unwrap_or("lo0")
