@@ -52,7 +52,7 @@ pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: L
     let strategy_of_nothing = Box::new(super::strategy::Replay::new(Schedule::default()));
     let decider = Arc::new(Mutex::new(Decider {
         strategy: core::mem::replace(strategy, strategy_of_nothing),
-        choices: Vec::new(),
+        schedule: Schedule::default(),
         preemptions: 0,
     }));
     let engine = Arc::new(Mutex::new(Engine {
@@ -91,7 +91,7 @@ pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: L
     if let (Err(payload), None) = (result, &engine.batch.failure) {
         // Shuttle itself gave up: only a destructor that panics, or blocks for ever, during a panic leads here.
         let message = payload.downcast_ref::<String>().map_or("the scheduler gave up", |text| text);
-        let (kind, schedule) = (FailureKind::Bug, Schedule::of_choices(&lock(&decider).choices));
+        let (kind, schedule) = (FailureKind::Bug, lock(&decider).schedule.clone());
         engine.batch.failure = Some(Failure { kind, message: message.into(), schedule, ..Failure::default() });
     }
     Execution::leave();
@@ -115,13 +115,14 @@ fn on_kept_stacks(size: usize, run: impl FnOnce()) {
 /// Decides, and remembers what was decided.
 pub(super) struct Decider {
     strategy: Box<dyn Strategy>,
-    choices: Vec<u16>,
+    /// What was decided so far.
+    schedule: Schedule,
     preemptions: u32,
 }
 
 impl core::fmt::Debug for Decider {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Decider").field("choices", &self.choices.len()).finish_non_exhaustive()
+        f.debug_struct("Decider").field("schedule", &self.schedule).finish_non_exhaustive()
     }
 }
 
@@ -137,7 +138,7 @@ impl Decider {
         // A strategy that names a thread which cannot run has lost its way; go on with one that can.
         let thread = if candidates.contains(&thread) { thread } else { candidates[0] };
         self.preemptions += u32::from(!yielding && current.is_some_and(|current| current != thread));
-        self.choices.push(thread as u16);
+        self.schedule.push(thread as u32, 1);
         thread
     }
 
@@ -149,7 +150,7 @@ impl Decider {
     /// As many of them were made.
     pub(super) fn stayed(&mut self, current: ThreadIndex, count: u32) {
         self.strategy.stayed(current, count);
-        self.choices.extend(core::iter::repeat_n(current as u16, count as usize));
+        self.schedule.push(current as u32, count);
     }
 }
 
@@ -172,7 +173,7 @@ impl Engine {
             if !decider.strategy.begin() {
                 return false;
             }
-            decider.choices.clear();
+            decider.schedule.runs.clear();
             decider.preemptions = 0;
         }
         let execution = Execution::new(self.limits.recording, self.limits.max_steps, Arc::clone(&self.decider));
@@ -185,13 +186,13 @@ impl Engine {
         let Some(execution) = self.running.take() else { return };
         let Outcome { failure, steps, log, threads } = execution.outcome();
         let mut decider = lock(&self.decider);
-        let Decider { strategy, choices, preemptions } = &mut *decider;
-        strategy.end(choices);
+        let Decider { strategy, schedule, preemptions } = &mut *decider;
+        strategy.end(schedule);
         self.batch.schedules += 1;
         self.batch.steps += steps;
-        self.batch.longest = self.batch.longest.max(choices.len());
+        self.batch.longest = self.batch.longest.max(schedule.len() as usize);
         if let Some((kind, message, thread)) = failure {
-            let (schedule, preemptions) = (Schedule::of_choices(choices), *preemptions);
+            let (schedule, preemptions) = (core::mem::take(schedule), *preemptions);
             let thread = super::execution::thread_id(thread);
             self.batch.failure = Some(Failure { kind, message, thread, schedule, preemptions, steps, log, threads });
         }

@@ -159,7 +159,9 @@ thread_local! {
 
 impl Execution {
     pub(super) fn new(recording: bool, max_steps: u64, decider: Arc<Mutex<Decider>>) -> Self {
-        let mut state = State::default();
+        // Enough for all but a few scenarios.
+        let threads = Vec::with_capacity(8);
+        let mut state = State { threads, ..State::default() };
         state.add(Thread::new("main".into()));
         let alone = AtomicBool::new(true);
         let channels = AtomicU64::new(0);

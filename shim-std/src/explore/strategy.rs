@@ -35,9 +35,9 @@ pub(super) trait Strategy: Send {
         let _ = (current, count);
     }
 
-    /// The execution has ended after these choices.
-    fn end(&mut self, choices: &[u16]) {
-        let _ = choices;
+    /// The execution has ended; this was decided in it.
+    fn end(&mut self, schedule: &Schedule) {
+        let _ = schedule;
     }
 
     /// All schedules with at most so many deviations have been run.

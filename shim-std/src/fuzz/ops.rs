@@ -4,17 +4,19 @@
 //! picks what is gone: a name that was there, an index and generation that were looked up before. An operation is a line
 //! of the scenario language, so that an input *is* a scenario, and nothing has to be written twice.
 
+use std::borrow::Cow;
+
 use crate::runner::observe::Listed;
 
 /// What can be picked from, at this moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
     /// The names of the jails and the numbers of their vnets, the host's first.
-    pub(crate) jails: Vec<(String, u32)>,
+    pub(crate) jails: Vec<(Cow<'static, str>, u32)>,
     /// All interfaces that ever arrived.
     pub(crate) listed: Vec<Listed>,
     /// The label under which the thread is the driver of an interface of its own, and what it may do with it.
-    pub(crate) own: (String, Own),
+    pub(crate) own: (&'static str, Own),
     /// The indices of what drivers hold, attached or not.
     pub(crate) driven: Vec<u32>,
 }

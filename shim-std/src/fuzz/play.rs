@@ -3,6 +3,7 @@
 //! The threads are those of a scenario, run by the runner's own code, so that an input and the scenario of the same lines
 //! pass the same scheduling points: the decisions of the one are a schedule of the other.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ifnet::hazard::HazardSet;
@@ -68,6 +69,9 @@ impl Cursor {
 
 /// The number of the thread that is started before everything else.
 const WORKER: usize = 1;
+
+/// What a thread calls the interface of its own: by its number, the setup first.
+const LABELS: [&str; THREADS + 1] = ["h0", "h1", "h2", "h3", "h4"];
 
 /// As many threads are there at a time: those of the input, the one that starts them, the worker; and some to spare.
 const ALL_THREADS: usize = THREADS + 4;
@@ -155,7 +159,8 @@ impl Play {
 
     /// Runs a line; whether it fails is the emulated kernel's to say.
     fn give(&self, interp: &mut Thread<'_, '_>, thread: usize, line: Line) -> Result<Result<(), Option<Errno>>, Stop> {
-        let words: Vec<Arg> = line.text.split(' ').map(|word| Arg::new(word, Span::default())).collect();
+        let mut words = Vec::with_capacity(8);
+        words.extend(line.text.split(' ').map(|word| Arg::new(word, Span::default())));
         let section = line.section;
         self.state().lines[thread].push(line);
         let status = match section {
@@ -269,16 +274,18 @@ fn start(bits: u8) -> impl Iterator<Item = &'static str> {
 /// What a thread can pick from. No lock is taken that another thread could hold at a scheduling point.
 fn view(interp: &Thread<'_, '_>, thread: usize) -> View {
     let world = interp.world;
-    let mut jails = vec![("0".to_owned(), 0)];
-    let label = format!("h{thread}");
+    let mut jails = Vec::with_capacity(4);
+    jails.push((Cow::Borrowed("0"), 0));
+    let label = LABELS[thread];
     let mut own = Own::Nothing;
     let mut driven = Vec::new();
     world.host().execution().undisturbed(|| {
         let tables = world.tables.lock();
-        let named = tables.jails.iter().filter_map(|jail| Some((jail.name.clone(), jail.vnet.as_ref()?.id())));
+        let named =
+            tables.jails.iter().filter_map(|jail| Some((Cow::Owned(jail.name.clone()), jail.vnet.as_ref()?.id())));
         jails.extend(named);
         driven.extend(tables.handles.values().filter_map(|handle| Some(handle.owner.as_ref()?.index())));
-        own = tables.handles.get(&label).filter(|handle| handle.owner.is_some()).map_or(own, |handle| {
+        own = tables.handles.get(label).filter(|handle| handle.owner.is_some()).map_or(own, |handle| {
             match handle.attached {
                 Attached::No => Own::Allocated,
                 Attached::Plain => Own::Attached,
