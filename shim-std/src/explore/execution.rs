@@ -15,6 +15,7 @@
 
 mod grant;
 mod state;
+mod wait;
 mod words;
 
 use core::cell::RefCell;
@@ -22,7 +23,6 @@ use core::num::NonZeroU32;
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
-use std::borrow::Cow;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -51,11 +51,6 @@ struct Shared {
     /// A bit for each channel that somebody sleeps on; others may have the same. Nearly all wakeups wake nobody.
     channels: AtomicU64,
     state: Mutex<State>,
-}
-
-/// The bit of a channel, an address, in a set of few: the upper bits of a multiplicative hash say which.
-fn channel_bit(channel: usize) -> u64 {
-    1 << ((channel as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
 }
 
 /// What the engine needs from an execution after its end.
@@ -202,24 +197,6 @@ impl Execution {
         thread_id(index)
     }
 
-    /// Waits until these threads have ended.
-    pub fn join(&self, threads: &[ThreadId]) {
-        let words = {
-            let mut state = self.state();
-            let current = state.current;
-            let alive = |&thread: &ThreadId| !state.threads[index(thread)].finished;
-            let joins: Vec<_> = threads.iter().filter(|thread| alive(thread)).map(|&thread| index(thread)).collect();
-            if joins.is_empty() {
-                return;
-            }
-            let names: Vec<_> = joins.iter().map(|&thread| &*state.threads[thread].name).collect();
-            let words = format!("the end of {}", names.join(", "));
-            state.threads[current].joins = joins;
-            words
-        };
-        self.block(words);
-    }
-
     /// A scheduling point: another thread may run before this call returns.
     #[inline]
     pub fn point(&self) {
@@ -296,89 +273,6 @@ impl Execution {
 
     fn decider(&self) -> MutexGuard<'_, Decider> {
         self.0.decider.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Marks the running thread as blocked until [`unblock`](Self::unblock) and lets others run. `words` say what it
-    /// waits for when everybody does.
-    fn block(&self, words: impl Into<Cow<'static, str>>) {
-        {
-            let mut state = self.state();
-            let current = state.current;
-            state.set_blocked(current, true);
-            state.threads[current].waits_for = Some(words.into());
-        }
-        self.switch();
-        let mut state = self.state();
-        let current = state.current;
-        state.threads[current].waits_for = None;
-    }
-
-    /// Waits for a mutex, which is known by its address, until it is [released](Self::release).
-    pub(crate) fn block_on(&self, mutex: usize) {
-        {
-            let mut state = self.state();
-            let current = state.current;
-            state.threads[current].mutex = Some(mutex);
-        }
-        self.block("a mutex");
-    }
-
-    /// Lets go on who waits for this mutex.
-    pub(crate) fn release(&self, mutex: usize) {
-        let mut state = self.state();
-        for thread in 0..state.threads.len() {
-            if state.threads[thread].mutex == Some(mutex) {
-                state.threads[thread].mutex = None;
-                state.set_blocked(thread, false);
-            }
-        }
-    }
-
-    /// Waits until `ready` holds, looking again after each wakeup of the channel only.
-    pub(crate) fn sleep(&self, channel: usize, ready: &mut dyn FnMut() -> bool) {
-        let me = self.peek().current;
-        loop {
-            // Registered before the condition is looked at: a wakeup in between is not lost.
-            self.set_sleep(me, Some((channel, false)));
-            if ready() {
-                self.set_sleep(me, None);
-                return;
-            }
-            let woken = self.peek().threads[me].sleep.is_some_and(|(_, woken)| woken);
-            if !woken {
-                self.block("a wakeup");
-            }
-        }
-    }
-
-    fn set_sleep(&self, thread: ThreadIndex, sleep: Option<(usize, bool)>) {
-        let mut state = self.peek();
-        state.threads[thread].sleep = sleep;
-        let channels = state.threads.iter().filter_map(|thread| thread.sleep).map(|(channel, _)| channel_bit(channel));
-        self.0.channels.store(channels.fold(0, |bits, bit| bits | bit), Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn wakeup(&self, channel: usize) {
-        if self.0.channels.load(Ordering::Relaxed) & channel_bit(channel) != 0 {
-            self.wake(channel);
-        }
-    }
-
-    fn wake(&self, channel: usize) {
-        let sleeps = |thread: &Thread| thread.sleep.is_some_and(|(on, woken)| on == channel && !woken);
-        if !self.peek().threads.iter().any(sleeps) {
-            return;
-        }
-        let mut state = self.state();
-        for thread in 0..state.threads.len() {
-            if let Some((on, woken)) = &mut state.threads[thread].sleep
-                && *on == channel
-            {
-                *woken = true;
-                state.set_blocked(thread, false);
-            }
-        }
     }
 
     /// An oracle has seen what must not be. The execution ends here.
