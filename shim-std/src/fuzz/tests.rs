@@ -2,7 +2,7 @@ use ifnet::hazard::{Hazard, HazardSet};
 
 use super::input::{Input, Record};
 use super::*;
-use crate::explore::{Explorer, FailureKind};
+use crate::explore::{Explorer, Failure, FailureKind};
 use crate::runner::{Boot, program};
 use crate::scenario::parse;
 
@@ -42,6 +42,18 @@ fn a_switch_at_the_right_place_is_seed_1_and_a_scenario_with_a_schedule() {
     assert!(small.len() < bytes.len(), "the noise is gone");
     let small = Found::of(Target::Schedule, &small, first.hazards);
     assert!(small.failure.is_some_and(|found| found.is_same(failure)));
+}
+
+/// While the log is kept, each point asks who runs; otherwise most are granted in advance.
+#[test]
+fn what_is_decided_in_advance_is_what_would_have_been_decided() {
+    let open = Hazard::DetachLockInternalOnly.set();
+    let failed = found(open);
+    assert!(failed.len() > 1, "{}", failed.len());
+    for (bytes, found) in failed {
+        let recorded = Found::recorded(Target::Schedule, &bytes, open).expect("it fails");
+        assert_eq!(found.failure, Some(Failure { log: Vec::new(), ..recorded }));
+    }
 }
 
 #[test]

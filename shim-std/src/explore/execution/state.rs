@@ -1,5 +1,8 @@
 //! What is known of an execution while it runs: its threads, and who of them may run.
 
+use std::borrow::Cow;
+
+use super::grant::Grant;
 use crate::explore::FailureKind;
 use crate::explore::log::LogEntry;
 
@@ -23,6 +26,8 @@ pub(super) struct State {
     pub(super) quiet: bool,
     /// Who runs after the next switch, which was decided before it.
     pub(super) decided: Option<ThreadIndex>,
+    /// The points that the running thread may pass without asking.
+    pub(super) grant: Grant,
     /// How many threads may run: neither blocked nor finished.
     pub(super) able: usize,
     /// Which, at a decision; kept for its memory.
@@ -36,8 +41,10 @@ pub(super) struct Thread {
     pub(super) finished: bool,
     /// What a sleeper waits for: the channel, and whether it was woken since it last looked.
     pub(super) sleep: Option<(usize, bool)>,
+    /// The address of the mutex that it waits for.
+    pub(super) mutex: Option<usize>,
     /// The words for what it waits for, if it is no lock that was announced.
-    pub(super) waits_for: Option<String>,
+    pub(super) waits_for: Option<Cow<'static, str>>,
     pub(super) waits_lock: Option<&'static str>,
     /// It is observing, not part of what is explored: its points are none.
     pub(super) undisturbed: bool,
@@ -53,6 +60,7 @@ impl Thread {
             blocked: false,
             finished: false,
             sleep: None,
+            mutex: None,
             waits_for: None,
             waits_lock: None,
             undisturbed: false,
