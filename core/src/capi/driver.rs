@@ -9,7 +9,8 @@ use super::abi::{
     if_qflush_fn_t, if_reassign_fn_t, if_t, if_transmit_fn_t, ifnet_thread_t, vnet_t,
 };
 use super::handle::{CHandle as _, Handle};
-use super::registry::{CPlatform, lend, with_thread};
+use super::registry::CPlatform;
+use super::session::{lend, with_thread};
 use crate::ifnet::{IfOps, Ifnet, IfnetOwner, Ifp, Ioctl};
 use crate::mem::Shared;
 use crate::platform::Mutex as _;

@@ -12,7 +12,8 @@ use super::abi::{
 };
 use super::kernel::{handle, verb};
 use super::objects::Verb;
-use super::registry::{CPlatform, with_thread};
+use super::registry::CPlatform;
+use super::session::with_thread;
 use super::{driver, raw};
 use crate::ifnet::{IfCounter, IfFlags, IfOps, IfType, LinkState};
 use crate::{Errno, IfName};

@@ -6,7 +6,8 @@ use core::ffi::{c_char, c_int};
 use super::abi::{ifnet_kernel_t, ifnet_thread_t, vnet_t};
 use super::handle::CHandle;
 use super::raw::{self, errno};
-use super::registry::{self, CPlatform, Call, with_thread};
+use super::registry::CPlatform;
+use super::session::{self, Call, with_thread};
 use crate::{Errno, invariants};
 
 /// Runs a verb as the thread `td`.
@@ -27,11 +28,11 @@ pub unsafe fn ifnet_thread_enter<P: CPlatform>(kernel: ifnet_kernel_t, td: *mut 
         return Errno::EINVAL.value();
     }
     // SAFETY: the caller's promise.
-    errno(registry::thread_enter::<P>(kernel).and_then(|entered| unsafe { raw::put(td, entered) }))
+    errno(session::thread_enter::<P>(kernel).and_then(|entered| unsafe { raw::put(td, entered) }))
 }
 
 pub fn ifnet_thread_exit<P: CPlatform>(td: ifnet_thread_t) -> c_int {
-    errno(registry::thread_exit::<P>(td))
+    errno(session::thread_exit::<P>(td))
 }
 
 pub fn ifnet_errno<P: CPlatform>(td: ifnet_thread_t) -> c_int {

@@ -82,7 +82,7 @@
 //! | `handle` | handles, put together and taken apart | no |
 //! | `objects` | the share that C has in vnets and interfaces | no |
 //! | `driver` | a driver's functions behind [`IfOps`](crate::IfOps) | no |
-//! | `registry` | kernels and threads by handle | how long they live |
+//! | `registry`, `session` | kernels and threads by handle | how long they live |
 //! | `serve` | a kernel in Rust is shown to C | the same |
 //! | `host`, `lock`, `boot` | the platform made of C functions; its locks; boot and shutdown | memory, packets, locks, the sleeper's cookie |
 //! | `raw` | texts and places for results | pointers from C |
@@ -102,6 +102,7 @@ mod objects;
 mod raw;
 mod registry;
 mod serve;
+mod session;
 #[cfg(test)]
 mod tests;
 

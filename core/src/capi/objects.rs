@@ -9,7 +9,8 @@
 
 use super::abi::{if_t, vnet_t};
 use super::handle::{Handle, NUMBERS};
-use super::registry::{CPlatform, Call};
+use super::registry::CPlatform;
+use super::session::Call;
 use crate::ifnet::{IfnetOwner, IfnetRef, Ifp, if_try_ref};
 use crate::mem::{TryTable, TryVec, hash_u64};
 use crate::platform::Mutex as _;
