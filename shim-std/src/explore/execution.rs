@@ -11,6 +11,7 @@
 //! When the emulated kernel panics or an oracle is violated, the execution *freezes*: the thread stops where it is and
 //! no stack is unwound, as in a kernel that has stopped. The memory of a frozen execution is not given back.
 
+mod state;
 mod words;
 
 use core::cell::RefCell;
@@ -26,6 +27,8 @@ use ifnet::platform::{LockEvent, ThreadId};
 use super::FailureKind;
 use super::engine::Decider;
 use super::log::{LogEntry, What};
+pub(super) use state::ThreadIndex;
+use state::{State, Thread};
 use words::{classify, deadlock};
 
 /// A handle to the execution that runs now. Clones are the same execution.
@@ -52,65 +55,6 @@ pub(super) struct Outcome {
     pub(super) threads: Vec<String>,
 }
 
-pub(super) type ThreadIndex = usize;
-
-#[derive(Debug, Default)]
-struct State {
-    threads: Vec<Thread>,
-    current: ThreadIndex,
-    steps: u64,
-    log: Vec<LogEntry>,
-    failure: Option<(FailureKind, String, ThreadIndex)>,
-    /// The thread that unwinds a Rust panic: it runs whenever it can, so that its guards are dropped.
-    unwinding: Option<ThreadIndex>,
-    /// The program has returned.
-    finished: bool,
-    /// The panic of the emulated kernel that is a good end, and whether it has come.
-    expected: Option<String>,
-    expected_came: bool,
-    /// The next switch is an artefact of shuttle, not a scheduling point.
-    quiet: bool,
-    /// Who runs after the next switch, which was decided before it.
-    decided: Option<ThreadIndex>,
-    /// How many threads may run: neither blocked nor finished.
-    able: usize,
-    /// Which, at a decision; kept for its memory.
-    candidates: Vec<ThreadIndex>,
-}
-
-#[derive(Debug)]
-struct Thread {
-    name: String,
-    blocked: bool,
-    finished: bool,
-    /// What a sleeper waits for: the channel, and whether it was woken since it last looked.
-    sleep: Option<(usize, bool)>,
-    /// The words for what it waits for, if it is no lock that was announced.
-    waits_for: Option<String>,
-    waits_lock: Option<&'static str>,
-    /// It is observing, not part of what is explored: its points are none.
-    undisturbed: bool,
-    /// The threads whose end it waits for.
-    joins: Vec<ThreadIndex>,
-    holds: Vec<(&'static str, bool)>,
-}
-
-impl Thread {
-    fn new(name: String) -> Self {
-        Self {
-            name,
-            blocked: false,
-            finished: false,
-            sleep: None,
-            waits_for: None,
-            waits_lock: None,
-            undisturbed: false,
-            joins: Vec::new(),
-            holds: Vec::new(),
-        }
-    }
-}
-
 /// What the scheduler is to do next.
 pub(super) enum Next {
     /// Run this thread: it is the only one that can run, or it was chosen before the switch.
@@ -119,21 +63,6 @@ pub(super) enum Next {
     Choose,
     /// The execution is over.
     Stop,
-}
-
-impl State {
-    fn add(&mut self, thread: Thread) {
-        self.threads.push(thread);
-        self.able += 1;
-    }
-
-    fn set_blocked(&mut self, thread: ThreadIndex, blocked: bool) {
-        let thread = &mut self.threads[thread];
-        if !thread.finished && thread.blocked != blocked {
-            self.able = if blocked { self.able - 1 } else { self.able + 1 };
-        }
-        thread.blocked = blocked;
-    }
 }
 
 thread_local! {
