@@ -209,6 +209,28 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_lost_on_a_return_gives_its_places_back() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [home, away] = [(); 2].map(|()| vnet_alloc(&td).expect("memory"));
+        let places = || [&kernel.vnet0(), &home, &away].map(|vnet| vnet.names.lock().places());
+        assert_eq!(places(), [2, 0, 0], "one for each lo0 that is not here");
+        let cur = td.curvnet_set(Some(home.clone()));
+        let em0 = attached(&td, "em", 0);
+        if_addaltname(&td, &em0, "a").expect("free");
+        drop(if_vmove_loan(&td, "em0", &away).expect("free"));
+        let em1 = attached(&td, "em", 1);
+        if_addaltname(&td, &em1, "a").expect("free here");
+        vnet_destroy(&td, &away).expect("alive");
+        assert!(altnames(&em0).is_empty(), "em1 has it");
+        gone(&td, em1);
+        gone(&td, em0);
+        assert_eq!(places(), [1, 0, 0]);
+        drop(cur);
+        vnet_destroy(&td, &home).expect("alive");
+    }
+
+    #[test]
     fn what_is_refused_memory_leaves_nothing_and_a_return_needs_none() {
         let (host, kernel) = kernel(TaskMode::Immediate);
         let td = kernel.thread().expect("room");
