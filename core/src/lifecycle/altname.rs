@@ -159,9 +159,15 @@ mod tests {
         assert_eq!(if_addaltname(&td, &em0, "re7"), Ok(()));
         let re7 = attached(&td, "re", 7);
         assert!(ifunit(&td, "re7").is_some_and(|ifp| ifp.ptr_eq(&re7)));
+        assert_eq!(if_delaltname(&td, &em0, "re7"), Ok(()));
+        assert!(ifunit(&td, "re7").is_some_and(|ifp| ifp.ptr_eq(&re7)), "that is re7's own");
         crate::if_detach(&td, &em0);
         assert!(ifunit(&td, "uplink").is_none() && altnames(&em0).is_empty());
         assert_eq!(if_addaltname(&td, &em0, "x"), Err(Errno::ENXIO), "it is detached");
+        let fresh = crate::if_alloc(&td, crate::IfType::Other).expect("memory");
+        crate::if_initname(&fresh, "em", Some(9)).expect("a good name");
+        assert_eq!(if_addaltname(&td, &fresh, "x"), Err(Errno::ENXIO), "it is not attached");
+        crate::if_free(&td, fresh);
         assert_eq!(if_addaltname(&td, &em1, "uplink"), Ok(()), "free again");
         crate::if_free(&td, em0);
         gone(&td, em1);
