@@ -423,3 +423,17 @@ fn a_list_counts_and_an_empty_one_costs_nothing() {
     drop((list, td));
     end(&host, kernel);
 }
+
+#[test]
+fn the_release_of_the_last_reference_wakes_who_waits_for_it() {
+    let (host, kernel) = kernel(TaskMode::Immediate);
+    let td = kernel.thread().expect("room");
+    let em0 = crate::testing::attached(&td, "em", 0);
+    let [first, last] = [crate::if_ref(&em0), crate::if_ref(&em0)];
+    crate::testing::gone(&td, em0);
+    let before = host.wakeups();
+    drop(first);
+    assert_eq!(host.wakeups(), before, "nothing has changed for a waiter");
+    drop(last);
+    assert!(host.wakeups() > before);
+}
