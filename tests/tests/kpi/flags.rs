@@ -132,13 +132,52 @@ fn a_user_sets_only_what_a_user_may() {
         if_setflags(td, &em0, IfFlags::all()).unwrap();
         let flags = em0.flags();
         assert!(flags.contains(IfFlags::UP | IfFlags::PPROMISC) && flags.contains(IfFlags::MULTICAST));
-        let kept = IfFlags::DYING | IfFlags::RENAMING | IfFlags::PROMISC | IfFlags::ALLMULTI | IfFlags::RUNNING;
+        let kept = IfFlags::DYING | IfFlags::RENAMING | IfFlags::RUNNING;
         assert!(!flags.intersects(kept), "{flags:?}");
         if_setflags(td, &em0, IfFlags::empty()).unwrap();
         assert_eq!(em0.flags(), IfFlags::MULTICAST, "what a user may not change is left");
         unplug(td, em0);
     });
 }
+
+#[test]
+fn what_a_user_wants_for_good_and_what_is_counted_share_a_flag() {
+    kernel(|td| {
+        let em0 = plug(td, "em0");
+        em0.set_ops(&HEARS_OF_PROMISC);
+        let heard = || WANTED.swap(0, Ordering::Relaxed);
+        let set = |flags: IfFlags| if_setflags(td, &em0, flags).unwrap();
+        let is_on = || em0.flags().contains(IfFlags::PROMISC);
+        set(IfFlags::PPROMISC);
+        assert!(is_on() && heard() == IfFlags::PROMISC.bits(), "the driver is told of both");
+        ifpromisc(td, &em0, true).unwrap();
+        ifpromisc(td, &em0, false).unwrap();
+        assert!(is_on() && heard() == 0, "the user still wants it");
+        ifpromisc(td, &em0, true).unwrap();
+        set(IfFlags::empty());
+        assert!(is_on(), "somebody still wants it");
+        ifpromisc(td, &em0, false).unwrap();
+        assert!(!is_on());
+        set(IfFlags::PPROMISC | IfFlags::PALLMULTI);
+        assert!(em0.flags().contains(IfFlags::PROMISC | IfFlags::ALLMULTI));
+        set(IfFlags::empty());
+        assert!(!em0.flags().intersects(IfFlags::PROMISC | IfFlags::ALLMULTI));
+        unplug(td, em0);
+    });
+}
+
+/// Whether the driver [`HEARS_OF_PROMISC`] has heard of a change, since the last look.
+static WANTED: AtomicU32 = AtomicU32::new(0);
+
+static HEARS_OF_PROMISC: IfOps<Host> = IfOps {
+    ioctl: Some(|_, _, request| {
+        if let Ioctl::SetFlags(changed) = request {
+            WANTED.fetch_or((changed & IfFlags::PROMISC).bits(), Ordering::Relaxed);
+        }
+        Ok(())
+    }),
+    ..*IfOps::DEFAULT
+};
 
 #[test]
 fn addresses() {
@@ -246,12 +285,15 @@ fn a_member_that_departs_is_one_fewer_and_its_driver_is_not_told() {
     kernel(|td| {
         if_clone_create(td, "bridge").unwrap();
         let bridge0 = ifunit(td, "bridge0").unwrap();
-        // Nobody else wants them, or somebody does.
-        for others in [0, 1] {
+        // Nobody else wants every packet; somebody does; the user does, for good.
+        for (others, for_good) in [(0, false), (1, false), (0, true)] {
             let em0 = if_alloc(td, IfType::Ether).unwrap();
             if_initname(&em0, "em", Some(0)).unwrap();
             em0.set_ops(&SILENT);
             ether_ifattach(td, &em0, [2, 0, 0, 0, 0, 1]).unwrap();
+            if for_good {
+                if_setflags(td, &em0, IfFlags::PPROMISC).unwrap();
+            }
             bridge_addm(td, &bridge0, &em0).unwrap();
             (0..others).for_each(|_| ifpromisc(td, &em0, true).unwrap());
             assert_eq!(em0.pcount(), 1 + others);
@@ -259,7 +301,7 @@ fn a_member_that_departs_is_one_fewer_and_its_driver_is_not_told() {
             ether_ifdetach(td, &em0);
             assert_eq!(SPOKEN.load(Ordering::Relaxed), told);
             assert_eq!(em0.pcount(), others, "the bridge wants none any more");
-            assert_eq!(em0.flags().contains(IfFlags::PROMISC), others > 0);
+            assert_eq!(em0.flags().contains(IfFlags::PROMISC), others > 0 || for_good);
             if_free(td, em0);
         }
         drop(bridge0);
