@@ -116,6 +116,11 @@ impl Host {
         self.0.queued.load(Ordering::SeqCst)
     }
 
+    /// How often sleepers were woken.
+    pub(crate) fn wakeups(&self) -> u64 {
+        *self.0.wakeups.lock().expect("not poisoned")
+    }
+
     /// How many steps on shared memory `work` takes.
     pub(crate) fn steps(&self, work: impl FnOnce()) -> usize {
         let before = self.0.steps.load(Ordering::SeqCst);

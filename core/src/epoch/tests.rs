@@ -198,3 +198,10 @@ fn many_drains_at_once() {
     drop(domain);
     assert_eq!(host.arena().live(), 0);
 }
+
+#[test]
+fn a_handle_is_equal_to_its_clones_only() {
+    let ((_, one), (_, two)) = (domain(), domain());
+    assert!(one.ptr_eq(&one.clone()));
+    assert!(!one.ptr_eq(&two));
+}
