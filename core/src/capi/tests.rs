@@ -147,6 +147,34 @@ fn null_stale_and_twice_freed_handles_are_errors() {
     assert_eq!(ifnet_errno::<CHost>(td), IFNET_EBADF);
 }
 
+/// More often than there are generations of an index, or of anything else that fits into 16 bits.
+const REUSES: usize = if cfg!(miri) { 20 } else { 70_000 };
+
+#[test]
+fn a_handle_is_never_given_again() {
+    let booted = Booted::new();
+    let td = booted.enter();
+    // SAFETY: a C string.
+    let again = || unsafe { ifunit_ref::<CHost>(td, c"lo0".as_ptr()) };
+    let first = again();
+    assert_eq!(if_rele::<CHost>(td, first), 0);
+    for _ in 0..REUSES {
+        let next = again();
+        assert!(next != if_t(0) && next != first);
+        assert_eq!((if_rele::<CHost>(td, first), if_rele::<CHost>(td, next)), (IFNET_EBADF, 0));
+    }
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
+    // Nor by the next kernel in the same place.
+    let kernel = booted.kernel;
+    booted.end();
+    let booted = Booted::new();
+    let td = booted.enter();
+    assert_ne!(booted.kernel, kernel);
+    assert_eq!((if_rele::<CHost>(td, first), if_getindex::<CHost>(td, first)), (IFNET_EBADF, 0));
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
+    booted.end();
+}
+
 #[test]
 fn handles_of_another_kernel_are_errors() {
     let (booted, other) = (Booted::new(), Booted::another());
