@@ -46,7 +46,7 @@ fn what_breaks_is_told_as_a_scenario_and_cut() {
 /// Runs lines, and then looks at the graph.
 fn after<R: Default>(lines: &[&str], look: impl FnOnce(&Graph) -> R) -> R {
     let mut looked = R::default();
-    let ended = execute_with(Wire::new(), &Source::new("t", ""), TaskMode::Deferred, HazardSet::empty(), |main| {
+    let ended = execute_with(Wire::new(), &Source::new("t", ""), config(HazardSet::empty()), |main| {
         Wire::watch(main.td, &FramePool::default()).expect("memory");
         for line in lines {
             let words: Vec<Arg> = line.split(' ').map(|word| Arg::new(word, Span::default())).collect();
