@@ -305,7 +305,8 @@ mod tests {
         names.hold(1).expect("memory");
         names.link(&wan, &other, thread(99));
         names.rename(&em0, &wan, &mine, td.id());
-        assert_eq!((names.live("wan").count(), names.is_reserved_by("wan", td.id())), (2, false));
+        let both = [&mine, &other].map(|ifp| names.find("wan", |found| found.index() == ifp.index()).is_some());
+        assert_eq!((both, names.is_reserved_by("wan", td.id())), ([true, true], false));
         assert!(names.unlink(&wan, &mine) && names.unlink(&wan, &other));
         for (name, ifp) in [(&em0, &mine), (&em1, &other)] {
             names.hold(1).expect("memory");

@@ -150,7 +150,7 @@ impl<P: Platform> Frame<'_, '_, P> {
             return;
         }
         bpf_mtap(td, other);
-        let packet = match other.hooks.get(HookKind::Vlan) {
+        let packet = match other.hook(HookKind::Vlan) {
             Some(vlans) => (vlans.ops.input)(td, other, &vlans.softc, packet),
             None => Some(packet),
         };

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use core::panic::AssertUnwindSafe;
 
 use ifnet::hazard::HazardSet;
-use ifnet::{Errno, TaskMode};
+use ifnet::{Config, Errno, TaskMode};
 
 use self::graph::{Graph, Id};
 use self::host::{Armed, Wire};
@@ -70,6 +70,11 @@ fn play(bytes: &[u8], hazards: HazardSet) -> (String, Result<(), String>) {
     (lines.iter().map(|line| format!("{line}\n")).collect(), ended)
 }
 
+/// A kernel for the thread that runs the program, and a worker.
+fn config(hazards: HazardSet) -> Config {
+    Config::default().threads(2).tasks(TaskMode::Deferred).hazards(hazards)
+}
+
 fn run(bytes: &[u8], hazards: HazardSet, lines: &Lines) -> Result<(), String> {
     let records = bytes.chunks(RECORD).take(MAX_RECORDS).map(|chunk| {
         let mut record = [0; RECORD];
@@ -78,7 +83,7 @@ fn run(bytes: &[u8], hazards: HazardSet, lines: &Lines) -> Result<(), String> {
     });
     let mut wrong = Ok(());
     let source = Source::new("frames", "");
-    let failure = execute_with(Wire::new(), &source, TaskMode::Deferred, hazards, |main| {
+    let failure = execute_with(Wire::new(), &source, config(hazards), |main| {
         let mut session = Session::new(main, Arc::clone(lines));
         wrong = Wire::watch(main.td, &main.world.frames).map_err(|errno| errno.to_string());
         for record in records {

@@ -188,7 +188,7 @@ impl<'g> Walk<'g> {
             return Ok(());
         }
         let first = self.graph.port(node).next();
-        let own = match first.map(|upper| is_mac(upper)) {
+        let own = match first.map(is_mac) {
             None => Some(frame),
             Some(_) if header(&frame).is_none() => {
                 let up = self.graph.port(node).find(|upper| upper.up);
