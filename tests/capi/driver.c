@@ -202,13 +202,16 @@ life(ifnet_thread_t td, const struct driver_env *env, uint32_t unit, int alone)
 	return settle(td) == 0 ? 0 : __LINE__;
 }
 
-/* A built-in kind, which C did not make. */
+/* A built-in kind, which C did not make. In a vnet where nobody else clones: a name that is free is soon taken again. */
 static int
 cloned(ifnet_thread_t td)
 {
 	char made[IFNET_IFNAMSIZ], small[2];
+	vnet_t jail, home;
 	if_t ifp, again;
 
+	CHECK((jail = vnet_alloc(td)) != 0);
+	CHECK((home = curvnet_set(td, jail)) != 0);
 	CHECK(if_clone_create(td, "disc", made) == 0);
 	CHECK((ifp = ifunit_ref(td, made)) != 0);
 	CHECK(if_name(td, ifp, small, sizeof(small)) == IFNET_ENAMETOOLONG);
@@ -228,6 +231,8 @@ cloned(ifnet_thread_t td)
 	CHECK(if_clone_create(td, "nosuchkind", NULL) == IFNET_EINVAL);
 	CHECK(if_clone_create(td, "anamethatistoolong", NULL) == IFNET_ENAMETOOLONG);
 	CHECK(if_clone_create(td, NULL, NULL) == IFNET_EINVAL);
+	CHECK(curvnet_set(td, home) == jail);
+	CHECK(vnet_destroy(td, jail) == 0);
 	return settle(td) == 0 ? 0 : __LINE__;
 }
 
