@@ -233,4 +233,7 @@ fn a_context_is_used_again_by_another_thread() {
     });
     while domain.poll() {}
     assert!(!called.load(Ordering::Relaxed));
+    drop(called);
+    while domain.poll() {}
+    assert_eq!(domain.pending(), 0);
 }

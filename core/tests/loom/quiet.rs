@@ -59,6 +59,12 @@ impl World {
         drop(self.slot.swap(None));
         while self.domain.poll() {}
     }
+
+    /// What a section held back goes now; nothing may be left.
+    fn end(&self) {
+        while self.domain.poll() {}
+        assert!(self.mark.has_ended());
+    }
 }
 
 #[test]
@@ -74,6 +80,7 @@ fn a_section_is_over_when_the_next_one_is_seen() {
         });
         world.retire();
         reading.join().unwrap();
+        world.end();
     });
 }
 
@@ -100,5 +107,6 @@ fn a_section_is_over_when_one_of_the_records_next_reader_is_seen() {
         world.retire();
         first.join().unwrap();
         second.join().unwrap();
+        world.end();
     });
 }
