@@ -1,7 +1,9 @@
 //! What is told, and under which lock: tests that read the trace and the trace of the locks.
 
+use core::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
+use ifnet::event::{Event, PRI_ANY, eventhandler_deregister, eventhandler_register};
 use ifnet::platform::LockEvent;
 use ifnet::vnet::vnet_deregister_sysuninit;
 use ifnet::{
@@ -75,6 +77,44 @@ fn what_departs_for_good_is_dying_by_then_and_what_moves_is_not() {
     assert_eq!(departures(lines.take()), expected);
     unplug(&td, em0);
     assert_eq!(departures(lines.take()), [("em0".to_string(), true)]);
+}
+
+thread_local! {
+    /// What [`takes_another_along`] detaches.
+    static OTHER: RefCell<Option<Owner>> = const { RefCell::new(None) };
+}
+
+/// A driver whose second interface goes when its first one leaves.
+fn takes_another_along(td: &Td<'_>, event: &Event<'_, Host>, _: usize) {
+    if let Event::Departure(ifp) = event
+        && *ifp.name() == *"em0"
+        && let Some(other) = OTHER.take()
+    {
+        if_detach(td, &other);
+        if_free(td, other);
+    }
+}
+
+#[test]
+fn what_is_detached_while_its_vnet_returns_it_is_dying_too() {
+    let (lines, kernel) = telling();
+    let td = kernel.thread().unwrap();
+    let jail = vnet_alloc(&td).unwrap();
+    let (em0, em1) = (plug(&td, "em0"), plug(&td, "em1"));
+    for name in ["em0", "em1"] {
+        drop(if_vmove_loan(&td, name, &jail).unwrap());
+    }
+    OTHER.set(Some(em1));
+    let tag = eventhandler_register(&td, takes_another_along, 0, PRI_ANY).unwrap();
+    lines.take();
+    vnet_destroy(&td, &jail).unwrap();
+    let lines = lines.take();
+    let departure = lines.iter().find(|line| line.starts_with("ifnet_departure_event em1 ")).expect("detached");
+    assert!(departure.ends_with(" DYING"), "{departure}");
+    assert!(!lines.iter().any(|line| line.starts_with("ifnet_arrival_event em1 ")), "it has not returned");
+    eventhandler_deregister(&td, tag);
+    unplug(&td, em0);
+    assert_eq!(kernel.interfaces(), 1);
 }
 
 #[test]
