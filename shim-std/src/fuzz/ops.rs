@@ -230,7 +230,7 @@ mod tests {
                 listed(3, "lo0", Some(1)),
                 listed(4, "was", None),
             ],
-            own: ("h1".into(), Own::Ether),
+            own: ("h1", Own::Ether),
             driven: vec![9],
         }
     }
@@ -252,7 +252,7 @@ mod tests {
     fn every_pick_is_a_line_that_parses_and_every_verb_occurs() {
         let mut words = std::collections::BTreeSet::new();
         let owns = [Own::Nothing, Own::Allocated, Own::Attached];
-        let driven = owns.map(|own| View { own: ("h1".into(), own), ..View::default() });
+        let driven = owns.map(|own| View { own: ("h1", own), ..View::default() });
         for view in [view()].into_iter().chain(driven) {
             for (verb, operand) in (0..=255).flat_map(|verb| (0..=255).step_by(3).map(move |operand| (verb, operand))) {
                 let Line { text, section } = choose(&view, [verb, operand, operand ^ 5, operand.rotate_left(3)]);

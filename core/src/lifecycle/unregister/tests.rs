@@ -409,7 +409,7 @@ fn a_list_counts_and_an_empty_one_costs_nothing() {
     let (host, kernel) = kernel(TaskMode::Immediate);
     let td = kernel.thread().expect("room");
     let list = UnregisterList::new(&td);
-    assert!(list.is_empty() && list.len() == 0);
+    assert_eq!((list.is_empty(), list.len()), (true, 0));
     let before = kernel.grace_periods();
     unregister_many(&td, &list);
     assert_eq!(kernel.grace_periods(), before, "there was nobody to wait for");
