@@ -183,7 +183,10 @@ impl Play {
             };
         });
         let listed = world.host().observer().listed(<[_]>::to_vec);
-        let recent = self.state().recent.iter().rev().find(|(other, _)| *other != thread).map(|(_, index)| *index);
+        let busy = self.state().recent.iter().rev().find(|(other, _)| *other != thread).map(|(_, index)| *index);
+        // Before anybody was busy with anything: what was there last.
+        let newest = || listed.iter().rfind(|it| it.vnet.is_some()).map(|it| it.index);
+        let recent = busy.or_else(|| driven.last().copied()).or_else(newest);
         View { jails, listed, own, driven, recent }
     }
 

@@ -65,6 +65,19 @@ fn what_a_driver_has_from_the_start_is_freed_while_another_thread_looks_it_up() 
 }
 
 #[test]
+fn a_hang_is_found_though_the_teardown_would_resolve_it() {
+    // A pair whose other end is in another vnet and has an upper in a third.
+    let delete = |leave| {
+        let records = vec![Record { who: 0, pick: [46, 0, 0, 0], leave: [leave, 0], to: 0 }];
+        Input { start: 1 << 0 | 1 << 3 | 1 << 13 | 1 << 14, records, ..Input::default() }.to_bytes()
+    };
+    let failures = |hazards| (1..=255).filter_map(move |it| Found::of(Target::Schedule, &delete(it), hazards).failure);
+    let hang = failures(HazardSet::WAIT_ON_OWN_EXECUTOR).next().expect("the worker waits for itself");
+    assert!(matches!(hang.kind, FailureKind::NoProgress | FailureKind::Deadlock), "{}", hang.message);
+    assert_eq!(failures(HazardSet::empty()).next(), None);
+}
+
+#[test]
 fn with_the_hazard_closed_no_place_is_wrong() {
     let failed = found(HazardSet::empty());
     assert!(failed.is_empty(), "{:?}", failed[0].1);
