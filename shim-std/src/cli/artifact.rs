@@ -93,7 +93,7 @@ pub(super) fn show(target: Target, bytes: &[u8], options: &Options) -> Exit {
                 Err(what) => {
                     say!("{target}: {what}");
                     let Some(path) = &options.scenario else { return Exit::Broken };
-                    write_file(path, &fuzz::text(target, bytes)).err().unwrap_or(Exit::Broken)
+                    write_file(path, &fuzz::text(target, bytes, hazards)).err().unwrap_or(Exit::Broken)
                 }
             }
         }

@@ -35,13 +35,15 @@ pub fn check(target: Target, bytes: &[u8], hazards: HazardSet) -> Result<(), Str
     }
 }
 
-/// The scenario that the input of a plain target is.
-pub fn text(target: Target, bytes: &[u8]) -> String {
+/// The scenario that an input is. That of a played target is what a run comes to, since its operands count what is alive.
+#[must_use]
+pub fn text(target: Target, bytes: &[u8], hazards: HazardSet) -> String {
     match target {
+        Target::Schedule | Target::Oom => Found::text(target, bytes, hazards),
         Target::Lifecycle => Program::from_bytes(Table::Lifecycle, bytes).to_string(),
         Target::Unregister => Program::from_bytes(Table::Unregister, bytes).to_string(),
         Target::Frames => frames::text(bytes),
-        _ => String::from_utf8_lossy(bytes).into_owned(),
+        Target::Scenario => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
 

@@ -128,6 +128,16 @@ impl<H: Host> World<H> {
         });
     }
 
+    /// In the middle of a command: checks the invariants if it is the only one under way.
+    pub(crate) fn check_alone(&self, td: &Thread<'_, H>) {
+        self.host().undisturbed(|| {
+            let in_flight = self.in_flight.lock();
+            if *in_flight == 1 {
+                self.check(td);
+            }
+        });
+    }
+
     /// Waits until the caller's command is the only one under way.
     pub(crate) fn wait_alone(&self) {
         while *self.in_flight.lock() > 1 {
@@ -137,8 +147,13 @@ impl<H: Host> World<H> {
 
     pub(crate) fn check(&self, td: &Thread<'_, H>) {
         if let Err(violation) = invariants::check(td) {
-            self.outcome.lock().invariant.get_or_insert_with(|| violation.to_string());
+            self.broken(violation.to_string());
         }
+    }
+
+    /// Notes what must not be; it begins with the name of the rule.
+    pub(crate) fn broken(&self, what: String) {
+        self.outcome.lock().invariant.get_or_insert(what);
     }
 
     pub(crate) fn leaked(&self, what: String) {

@@ -308,6 +308,15 @@ impl Host for Wire {
 
     fn output(&self, _: &str) {}
 
+    fn refuse(&self, first: u64, every: u64) {
+        self.allocator().fail_next(first, every);
+    }
+
+    fn refuse_none(&self) -> u64 {
+        self.allocator().fail_never();
+        self.allocator().failures()
+    }
+
     fn live_bytes(memory: &CountingAlloc) -> usize {
         memory.live_bytes()
     }
