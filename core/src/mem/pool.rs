@@ -368,7 +368,7 @@ mod tests {
         for size in (1..5000).chain([LARGEST / 8 * 7, LARGEST - 1, LARGEST]) {
             let class = class_of(size);
             let piece = size_of_class(class);
-            assert!(piece >= size && piece % GRAIN == 0, "{size}: {piece}");
+            assert!(piece >= size && piece.is_multiple_of(GRAIN), "{size}: {piece}");
             assert!(piece - size < GRAIN || piece - size <= size / STEPS, "{size}: {piece}");
             assert!(class == 0 || size_of_class(class - 1) < size, "{size} fits a smaller one than {piece}");
         }

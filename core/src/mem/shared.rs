@@ -89,6 +89,8 @@ impl<P: Platform> Header<P> {
 /// # Safety
 ///
 /// The caller owns one of the handles that `count` counts, and does not use it afterwards.
+// Not inlined: handles are given up in hundreds of places. Beside the atomic step a call costs little.
+#[inline(never)]
 pub(super) unsafe fn release<P: Platform>(header: NonNull<Header<P>>) {
     // SAFETY: the caller's handle keeps the block alive up to the decrement.
     let this = unsafe { header.as_ref() };
