@@ -18,7 +18,7 @@ use crate::thread::Thread;
 bitflags! {
     /// The pending tasks of an interface.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Tasks: usize {
+    pub(crate) struct Tasks: u8 {
         /// `if_linktask`.
         const LINK = 1;
         /// `if_addmultitask`.

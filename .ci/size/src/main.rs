@@ -1,4 +1,4 @@
-//! What `.ci/sizes` measures: a program that is nothing but the life cycle, for machines without an operating system. It is
+//! What `.ci/47-sizes` measures: a program that is nothing but the life cycle, for machines without an operating system. It is
 //! linked and never run.
 #![no_std]
 #![no_main]

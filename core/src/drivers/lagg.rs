@@ -175,7 +175,7 @@ pub fn lagg_addport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P
     let joined = adjacency::prepare(td, port, lagg, true)?;
     softc.ports.lock().try_reserve(1)?;
     let shown = if count == 0 { port } else { lagg };
-    let shown = shown.lladdr.lock().clone().ok_or(Errno::ENXIO)?;
+    let shown = shown.addrs.lock().lladdr.clone().ok_or(Errno::ENXIO)?;
     let own = lladdr_lend(td, port, &shown).ok_or(Errno::ENXIO)?;
 
     joined.commit(td);
@@ -283,10 +283,10 @@ fn link_state<P: Platform>(td: &Thread<'_, P>, softc: &Lagg<P>) {
 pub(super) fn lladdr_changed<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>) {
     let Some(softc) = lagg_of(ifp) else { return };
     let _stable = td.kernel().detach_sx.xlock(td);
-    let Some(shown) = ({ ifp.lladdr.lock().clone() }) else { return };
+    let Some(shown) = ({ ifp.addrs.lock().lladdr.clone() }) else { return };
     let mut at = 0;
     while let Some(port) = softc.port(at) {
-        let same = port.lladdr.lock().as_ref().is_some_and(|lladdr| lladdr.ptr_eq(&shown));
+        let same = port.addrs.lock().lladdr.as_ref().is_some_and(|lladdr| lladdr.ptr_eq(&shown));
         if !same && let Some(former) = lladdr_lend(td, &port, &shown) {
             ifa_free(former);
         }

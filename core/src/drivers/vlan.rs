@@ -222,7 +222,7 @@ pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<
     if !parent.has_hook(HookKind::Vlan) {
         parent.set_hook(HookKind::Vlan, Some(Hook { softc: trunk.clone().erase(), ops: Consts::HOOK }));
     }
-    let lent = parent.lladdr.lock().clone();
+    let lent = parent.addrs.lock().lladdr.clone();
     let lladdr = lent.and_then(|lent| lladdr_lend(td, vlan, &lent));
     vlan.set_mtu(parent.mtu().saturating_sub(fudge(parent)));
     vlan.set_flags(IfFlags::RUNNING);
@@ -350,7 +350,7 @@ fn link_state<P: Platform>(td: &Thread<'_, P>, trunk: &Trunk<P>) {
 /// The link-level address of the parent changed; its VLANs show the new one.
 fn lladdr<P: Platform>(td: &Thread<'_, P>, parent: &Ifp<P>, trunk: &Trunk<P>) {
     let _stable = td.kernel().detach_sx.xlock(td);
-    let Some(lent) = ({ parent.lladdr.lock().clone() }) else { return };
+    let Some(lent) = ({ parent.addrs.lock().lladdr.clone() }) else { return };
     let mut from = 0;
     while let Some((tag, vlan)) = {
         let children = trunk.children.lock();

@@ -4,8 +4,6 @@
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
-use crate::sync::atomic::{AtomicBool, Ordering};
-
 /// What a queued callback does: it is given the context that it was queued with.
 pub(crate) type Callback = unsafe fn(NonNull<Context>);
 
@@ -13,28 +11,18 @@ pub(crate) type Callback = unsafe fn(NonNull<Context>);
 ///
 /// # Invariants
 ///
-/// * `next` and `run` belong to the list that holds the context while `queued` is set, and to nobody otherwise.
+/// * `next` and `run` belong to whoever has claimed the context, and to the list that he puts it on. How a context is
+///   claimed is the object's business.
 /// * A context on a list lives until its callback has been called.
 pub(crate) struct Context {
     next: UnsafeCell<Option<NonNull<Self>>>,
     run: UnsafeCell<Callback>,
-    queued: AtomicBool,
 }
 
 impl Context {
     pub(crate) fn new() -> Self {
         unsafe fn nothing(_: NonNull<Context>) {}
-        Self { next: UnsafeCell::new(None), run: UnsafeCell::new(nothing), queued: AtomicBool::new(false) }
-    }
-
-    /// Claims the context for one callback. False if it is still queued for an earlier one.
-    pub(crate) fn claim(&self) -> bool {
-        !self.queued.swap(true, Ordering::AcqRel)
-    }
-
-    /// Gives the context back, so that it can be queued again. The first thing that a callback does.
-    pub(crate) fn release(&self) {
-        self.queued.store(false, Ordering::Release);
+        Self { next: UnsafeCell::new(None), run: UnsafeCell::new(nothing) }
     }
 }
 
@@ -67,7 +55,7 @@ impl List {
     pub(super) unsafe fn push(&mut self, context: NonNull<Context>, run: Callback) {
         // SAFETY:
         // 1. The context is alive and claimed by the caller, so nobody else touches the two cells.
-        // 2. Only a shared reference is made: other threads may be looking at `queued`.
+        // 2. Only a shared reference is made: other threads may be looking at the rest of the object.
         unsafe {
             *context.as_ref().next.get() = None;
             *context.as_ref().run.get() = run;

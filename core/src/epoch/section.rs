@@ -7,12 +7,14 @@ use super::{Domain, DomainRef};
 use crate::platform::Platform;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-/// What a reader tells the others, on cache lines of its own (two, because processors fetch them in pairs).
+/// What a reader tells the others, on cache lines of its own: on large machines two, because their processors fetch them in
+/// pairs; on small ones, which may have none, a short one.
 ///
 /// # Invariants
 ///
 /// While `claimed` is set, only the one [`Reader`] that claimed the record writes `state`.
-#[repr(align(128))]
+#[cfg_attr(target_pointer_width = "64", repr(align(128)))]
+#[cfg_attr(not(target_pointer_width = "64"), repr(align(32)))]
 pub(super) struct Record {
     claimed: AtomicBool,
     /// Zero outside a section; inside one, [`announced`] of the epoch that its beginning saw.

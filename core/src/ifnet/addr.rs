@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::life::Life;
+use super::life::{Life, Watch};
 use crate::Errno;
 use crate::epoch::DomainRef;
 use crate::mem::{NoMem, Shared, TryVec};
@@ -32,7 +32,7 @@ impl fmt::Display for SockAddr {
 /// `struct ifaddr`: one address of an interface.
 pub struct IfAddr<P: Platform> {
     pub(crate) life: Life,
-    domain: DomainRef<P>,
+    watch: Watch<P>,
     addr: SockAddr,
     prefix: u8,
 }
@@ -40,7 +40,7 @@ pub struct IfAddr<P: Platform> {
 impl<P: Platform> IfAddr<P> {
     /// `ifa_alloc`: born with one reference, which the interface's list holds.
     pub(crate) fn alloc(domain: &DomainRef<P>, addr: SockAddr, prefix: u8) -> Result<Shared<Self, P>, NoMem> {
-        Shared::try_new(domain, Self { life: Life::new(), domain: domain.clone(), addr, prefix })
+        Shared::try_new(domain, Self { life: Life::new(), watch: Watch::new(domain), addr, prefix })
     }
 
     /// The address itself.
@@ -56,7 +56,7 @@ impl<P: Platform> IfAddr<P> {
     }
 
     fn touch(&self) {
-        self.life.touch(self.domain.platform(), &"an ifaddr touched after ifa_free");
+        self.watch.touch(&self.life, &"an ifaddr touched after ifa_free");
     }
 }
 
@@ -90,15 +90,17 @@ pub(crate) fn ifa_free<P: Platform>(ifa: Shared<IfAddr<P>, P>) {
 
 /// Drops one reference; the last one frees the address after a grace period: `ifa_destroy` by `NET_EPOCH_CALL`.
 fn ifa_release<P: Platform>(ifa: &Shared<IfAddr<P>, P>) {
-    if ifa.life.release(ifa.domain.platform()) {
+    if ifa.life.release(ifa.domain().platform()) {
         ifa.clone().defer(|ifa| {
             ifa.life.free();
         });
     }
 }
 
-/// The addresses of an interface but the link-level one, under its address lock: `if_addrhead` and `if_multiaddrs`.
+/// The addresses of an interface, under its address lock: `if_addrhead` and `if_multiaddrs`.
 pub(crate) struct Addresses<P: Platform> {
+    /// `if_addr`: the link-level one.
+    pub(crate) lladdr: Option<Shared<IfAddr<P>, P>>,
     /// In the order in which they were added.
     pub(crate) network: TryVec<Shared<IfAddr<P>, P>, P::Allocator>,
     pub(crate) multicast: TryVec<IfMultiaddr, P::Allocator>,
@@ -106,7 +108,7 @@ pub(crate) struct Addresses<P: Platform> {
 
 impl<P: Platform> Addresses<P> {
     pub(crate) fn new(allocator: P::Allocator) -> Self {
-        Self { network: TryVec::new(allocator.clone()), multicast: TryVec::new(allocator) }
+        Self { lladdr: None, network: TryVec::new(allocator.clone()), multicast: TryVec::new(allocator) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! packet, so that its life relative to detach can be checked: FreeBSD freed it while a thread that had found the
 //! interface by its index was still using it (reviews D34076, D49447).
 
-use super::life::Life;
+use super::life::{Life, Watch};
 use crate::epoch::DomainRef;
 use crate::mem::{NoMem, Shared};
 use crate::platform::Platform;
@@ -13,20 +13,20 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 /// Per-family data of an interface. It stays with the interface over a move and is freed a grace period after detach.
 pub(crate) struct AfData<P: Platform> {
     life: Life,
-    domain: DomainRef<P>,
+    watch: Watch<P>,
     packets: AtomicUsize,
 }
 
 impl<P: Platform> AfData<P> {
     /// `dom_ifattach`.
     pub(crate) fn attach(domain: &DomainRef<P>) -> Result<Shared<Self, P>, NoMem> {
-        let domain_ref = domain.clone();
-        Shared::try_new(domain, Self { life: Life::new(), domain: domain_ref, packets: AtomicUsize::new(0) })
+        let watch = Watch::new(domain);
+        Shared::try_new(domain, Self { life: Life::new(), watch, packets: AtomicUsize::new(0) })
     }
 
     /// What the input path does with it: counts a packet.
     pub(crate) fn input(&self) -> usize {
-        self.life.touch(self.domain.platform(), &"the family data of an interface after dom_ifdetach");
+        self.watch.touch(&self.life, &"the family data of an interface after dom_ifdetach");
         self.packets.fetch_add(1, Ordering::Relaxed) + 1
     }
 

@@ -7,10 +7,37 @@
 //! reported at once, and it is never undefined behaviour of this library.
 
 use core::fmt;
+use core::marker::PhantomData;
 
+use crate::epoch::DomainRef;
 use crate::mem::Refcount;
 use crate::platform::Platform;
 use crate::sync::atomic::{AtomicBool, Ordering};
+
+/// How an object that knows no domain itself is watched: by the host, with the feature `hazards`. Nothing without it.
+pub(crate) struct Watch<P: Platform> {
+    #[cfg(feature = "hazards")]
+    domain: DomainRef<P>,
+    host: PhantomData<fn() -> P>,
+}
+
+impl<P: Platform> Watch<P> {
+    pub(crate) fn new(domain: &DomainRef<P>) -> Self {
+        let _ = domain;
+        Self {
+            #[cfg(feature = "hazards")]
+            domain: domain.clone(),
+            host: PhantomData,
+        }
+    }
+
+    /// As [`Life::touch`].
+    pub(crate) fn touch(&self, life: &Life, what: &dyn fmt::Display) {
+        let _ = (life, what);
+        #[cfg(feature = "hazards")]
+        life.touch(self.domain.platform(), what);
+    }
+}
 
 /// References of an object, and whether it was freed.
 pub(crate) struct Life {

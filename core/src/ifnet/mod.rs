@@ -18,7 +18,7 @@ use crate::epoch::DomainRef;
 use crate::hazard::{Hazard, HazardSet};
 use crate::mem::{AnyShared, Borrowed, Link, Linked, Once, Published, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, Ordering};
 use crate::thread::Thread;
 use crate::vnet::{Vnet, VnetRef};
 
@@ -119,9 +119,7 @@ pub struct Ifnet<P: Platform> {
     link_group: AtomicU32,
     pub(crate) vnet: Published<Vnet<P>, P>,
     pub(crate) home: Published<Vnet<P>, P>,
-    pub(crate) ops: P::Mutex<&'static IfOps<P>>,
-    pub(crate) softc: P::Mutex<Option<AnyShared<P>>>,
-    pub(crate) lladdr: P::Mutex<Option<Shared<IfAddr<P>, P>>>,
+    driver: P::Mutex<Driver<P>>,
     pub(crate) addrs: P::Mutex<Addresses<P>>,
     pub(crate) afdata: Published<AfData<P>, P>,
     #[cfg_attr(not(feature = "groups"), expect(dead_code, reason = "there is nothing in it"))]
@@ -134,7 +132,7 @@ pub struct Ifnet<P: Platform> {
     #[cfg(feature = "bpf")]
     pub(crate) bpf: crate::bpf::BpfSlot<P>,
     pub(crate) cloner: P::Mutex<Option<Shared<Cloner<P>, P>>>,
-    pub(crate) tasks: AtomicUsize,
+    pub(crate) tasks: AtomicU8,
     /// Whether the last announcement was an arrival (I13).
     announced: AtomicBool,
     in_vnet: Link<Self, P>,
@@ -150,6 +148,13 @@ pub struct Ifnet<P: Platform> {
     in_todo: Link<Self, P>,
     #[cfg(feature = "holders")]
     in_lingering: Link<Self, P>,
+}
+
+/// What the driver has given to its interface.
+struct Driver<P: Platform> {
+    ops: &'static IfOps<P>,
+    /// `if_softc`.
+    softc: Option<AnyShared<P>>,
 }
 
 /// `if_pcount` and `if_amcount`.
@@ -223,9 +228,7 @@ impl<P: Platform> Ifnet<P> {
             link_group: AtomicU32::new(0),
             vnet,
             home: Published::new(domain),
-            ops: P::Mutex::new(IfOps::DEFAULT),
-            softc: P::Mutex::new(None),
-            lladdr: P::Mutex::new(None),
+            driver: P::Mutex::new(Driver { ops: IfOps::DEFAULT, softc: None }),
             addrs: P::Mutex::new(Addresses::new(td.allocator())),
             afdata: Published::new(domain),
             groups,
@@ -237,7 +240,7 @@ impl<P: Platform> Ifnet<P> {
             #[cfg(feature = "bpf")]
             bpf: crate::bpf::BpfSlot::new(),
             cloner: P::Mutex::new(None),
-            tasks: AtomicUsize::new(0),
+            tasks: AtomicU8::new(0),
             announced: AtomicBool::new(false),
             in_vnet: Link::new(domain),
             in_cloner: Link::new(domain),
@@ -351,23 +354,23 @@ impl<P: Platform> Ifnet<P> {
     /// The driver's table of functions.
     pub fn ops(&self) -> &'static IfOps<P> {
         self.touch();
-        *self.ops.lock()
+        self.driver.lock().ops
     }
 
     /// Gives the interface its driver's functions. Before attach, or by the driver itself.
     pub fn set_ops(&self, ops: &'static IfOps<P>) {
-        *self.ops.lock() = ops;
+        self.driver.lock().ops = ops;
     }
 
     /// `if_softc`: the driver's private data.
     pub fn softc(&self) -> Option<AnyShared<P>> {
         self.touch();
-        self.softc.lock().clone()
+        self.driver.lock().softc.clone()
     }
 
     /// Sets or clears `if_softc`.
     pub fn set_softc(&self, softc: Option<AnyShared<P>>) {
-        let old = core::mem::replace(&mut *self.softc.lock(), softc);
+        let old = core::mem::replace(&mut self.driver.lock().softc, softc);
         drop(old);
     }
 

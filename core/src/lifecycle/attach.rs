@@ -68,7 +68,7 @@ pub(super) fn attach_with<P: Platform>(
         drop(none);
     }
     attach_in(td, ifp, &vnet);
-    let former = ifp.lladdr.lock().replace(lladdr);
+    let former = ifp.addrs.lock().lladdr.replace(lladdr);
     drop(former);
     if link_unless_shutdown(td, ifp, &vnet) {
         announce(td, ifp);
@@ -92,7 +92,7 @@ struct Undo<P: Platform> {
 impl<P: Platform> Undo<P> {
     fn run(self, ifp: &Ifp<P>) {
         let Self { vnet, homeless, afdata } = self;
-        if let Some(lladdr) = { ifp.lladdr.lock().take() } {
+        if let Some(lladdr) = { ifp.addrs.lock().lladdr.take() } {
             ifa_free(lladdr);
         }
         if afdata && let Some(afdata) = ifp.afdata.swap(None) {

@@ -90,10 +90,10 @@ fn die<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     ifp.set_ops(IfOps::DEAD);
     if td.hazard(Hazard::LladdrAfterDetach) {
         // The pointer stays behind, as `if_addr` does in FreeBSD.
-        if let Some(lladdr) = ifp.lladdr.lock().clone() {
+        if let Some(lladdr) = ifp.addrs.lock().lladdr.clone() {
             ifa_free(lladdr);
         }
-    } else if let Some(lladdr) = { ifp.lladdr.lock().take() } {
+    } else if let Some(lladdr) = { ifp.addrs.lock().lladdr.take() } {
         ifa_free(lladdr);
     }
     if td.hazard(Hazard::DyingFoundByIndex) {

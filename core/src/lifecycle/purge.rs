@@ -69,11 +69,11 @@ pub fn if_deladdr<P: Platform>(ifp: &Ifp<P>, addr: SockAddr) -> Result<(), Errno
 /// interface is detached.
 pub fn if_lladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>) -> Option<SockAddr> {
     if td.hazard(Hazard::LladdrAfterDetach) {
-        let ifa: Shared<IfAddr<P>, P> = ifp.lladdr.lock().clone()?;
+        let ifa: Shared<IfAddr<P>, P> = ifp.addrs.lock().lladdr.clone()?;
         td.preempt();
         return Some(ifa.sockaddr());
     }
-    let ifa = ifp.lladdr.lock().clone().and_then(IfaRef::try_new)?;
+    let ifa = ifp.addrs.lock().lladdr.clone().and_then(IfaRef::try_new)?;
     td.preempt();
     Some(ifa.sockaddr())
 }
@@ -88,7 +88,7 @@ pub fn if_lladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>) -> Option<Sock
 pub fn if_setlladdr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, lladdr: [u8; 6]) -> Result<(), Errno> {
     let fresh = IfAddr::alloc(td.domain(), SockAddr::Link(lladdr), 0)?;
     let former = {
-        let mut slot = ifp.lladdr.lock();
+        let slot = &mut ifp.addrs.lock().lladdr;
         if slot.is_none() || ifp.is_dying() {
             return Err(Errno::ENXIO);
         }
@@ -113,7 +113,7 @@ pub(crate) fn lladdr_lend<P: Platform>(
     lent: &Shared<IfAddr<P>, P>,
 ) -> Option<Shared<IfAddr<P>, P>> {
     let former = {
-        let mut slot = ifp.lladdr.lock();
+        let slot = &mut ifp.addrs.lock().lladdr;
         if slot.is_none() || ifp.is_dying() || !lent.life.try_acquire() {
             return None;
         }
@@ -165,7 +165,7 @@ mod tests {
         let [one, two] = [attached(&td, "em", 0), attached(&td, "em", 1)];
         let fresh = if_alloc(&td, IfType::Other).expect("memory");
         if_setlladdr(&td, &one, [2, 0, 0, 0, 0, 1]).expect("attached");
-        let lent = Option::clone(&*one.lladdr.lock()).expect("attached");
+        let lent = Option::clone(&*one.addrs.lock().lladdr).expect("attached");
         assert!(lladdr_lend(&td, &fresh, &lent).is_none(), "it has none that could be given back");
         assert!(if_lladdr(&td, &fresh).is_none());
         let own = lladdr_lend(&td, &two, &lent).expect("it has one");

@@ -17,14 +17,17 @@ use core::ptr::NonNull;
 use super::{NoMem, raw};
 use crate::epoch::{Context, DomainRef};
 use crate::platform::Platform;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// What every object carries, whatever its type.
 #[repr(C)]
 pub(super) struct Header<P: Platform> {
     /// First, so that a pointer to the context is one to the block.
     context: Context,
-    count: AtomicUsize,
+    /// Of 32 bits, as `refcount(9)`.
+    count: AtomicU32,
+    /// The context is claimed for a callback.
+    queued: AtomicBool,
     pub(super) domain: DomainRef<P>,
     kind: &'static Kind,
 }
@@ -53,7 +56,17 @@ impl<P: Platform> Header<P> {
     /// Counts one more handle, made from one that exists.
     pub(super) fn acquire(&self) {
         let old = self.count.fetch_add(1, Ordering::Relaxed);
-        assert!(old <= isize::MAX as usize, "too many handles of an object");
+        assert!(old <= i32::MAX as u32, "too many handles of an object");
+    }
+
+    /// Claims the context for one callback. False if it is still queued for an earlier one.
+    fn claim(&self) -> bool {
+        !self.queued.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives the context back, so that it can be queued again. The first thing that a callback does.
+    fn unclaim(&self) {
+        self.queued.store(false, Ordering::Release);
     }
 
     /// Counts one more handle unless there is none.
@@ -76,6 +89,8 @@ impl<P: Platform> Header<P> {
 /// # Safety
 ///
 /// The caller owns one of the handles that `count` counts, and does not use it afterwards.
+// Not inlined: handles are given up in hundreds of places. Beside the atomic step a call costs little.
+#[inline(never)]
 pub(super) unsafe fn release<P: Platform>(header: NonNull<Header<P>>) {
     // SAFETY: the caller's handle keeps the block alive up to the decrement.
     let this = unsafe { header.as_ref() };
@@ -85,7 +100,7 @@ pub(super) unsafe fn release<P: Platform>(header: NonNull<Header<P>>) {
         return;
     }
     // Nobody can have it queued for a deferred function any more: such a function owns a handle until it has run.
-    let claimed = this.context.claim();
+    let claimed = this.claim();
     debug_assert!(claimed, "the context of a dead object is queued");
     // SAFETY:
     // 1. The context is claimed, and `destroy` frees it.
@@ -145,8 +160,13 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
     /// [`NoMem`] if there is none; the value is dropped.
     pub fn try_new(domain: &DomainRef<P>, value: T) -> Result<Self, NoMem> {
         let allocator = domain.platform().allocator();
-        let header =
-            Header { context: Context::new(), count: AtomicUsize::new(1), domain: domain.clone(), kind: Self::KIND };
+        let header = Header {
+            context: Context::new(),
+            count: AtomicU32::new(1),
+            queued: AtomicBool::new(false),
+            domain: domain.clone(),
+            kind: Self::KIND,
+        };
         let block = Block { header, value: ManuallyDrop::new(value) };
         let block = match raw::try_alloc(&allocator, block) {
             Ok(block) => block,
@@ -174,7 +194,7 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
         let block = unsafe { this.block.as_ref() };
         let domain = &block.header.domain;
         domain.platform().preempt();
-        if !block.header.context.claim() {
+        if !block.header.claim() {
             domain.platform().panic(format_args!(
                 "epoch_call: {} at {:#x} is already queued (double epoch_call)",
                 (block.header.kind.type_name)(),
@@ -197,7 +217,7 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
 /// `context` is that of a `Block<T, P>`, and the callback owns one of its handles. `F` has no size, and there was one.
 unsafe fn run_deferred<T: Send + Sync + 'static, P: Platform, F: Fn(&T) + Copy + Send>(context: NonNull<Context>) {
     let this = Shared::<T, P> { block: context.cast(), owns: PhantomData };
-    this.header().context.release();
+    this.header().unclaim();
     // SAFETY: an `F` was given to `defer`, and it is `Copy`: another one is made of no bytes.
     let f = unsafe { NonNull::<F>::dangling().read() };
     f(&this);
