@@ -165,7 +165,7 @@ mod tests {
         let [one, two] = [attached(&td, "em", 0), attached(&td, "em", 1)];
         let fresh = if_alloc(&td, IfType::Other).expect("memory");
         if_setlladdr(&td, &one, [2, 0, 0, 0, 0, 1]).expect("attached");
-        let lent = Option::clone(&*one.addrs.lock().lladdr).expect("attached");
+        let lent = one.addrs.lock().lladdr.clone().expect("attached");
         assert!(lladdr_lend(&td, &fresh, &lent).is_none(), "it has none that could be given back");
         assert!(if_lladdr(&td, &fresh).is_none());
         let own = lladdr_lend(&td, &two, &lent).expect("it has one");

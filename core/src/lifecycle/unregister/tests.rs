@@ -437,3 +437,25 @@ fn the_release_of_the_last_reference_wakes_who_waits_for_it() {
     drop(last);
     assert!(host.wakeups() > before);
 }
+
+#[test]
+fn a_delete_that_sleeps_returns_when_the_last_reference_goes() {
+    let (_, kernel) = kernel(TaskMode::Immediate);
+    let td = kernel.thread().expect("room");
+    if_clone_create_kind(&td, "veth", Some("veth0"), &CloneParams::NONE).expect("memory");
+    let held = ifunit_ref(&td, "veth0").expect("just made");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let td = kernel.thread().expect("room");
+            assert_eq!(if_unregister(&td, "veth0"), Ok(()));
+        });
+        while ifunit(&td, "veth0").is_some() {
+            std::thread::yield_now();
+        }
+        // It is going to sleep; if it does not yet, the test only sees less.
+        std::thread::sleep(core::time::Duration::from_millis(20));
+        drop(held);
+    });
+    while kernel.run_deferred(&td) {}
+    assert_eq!(kernel.interfaces(), 1);
+}
