@@ -9,7 +9,7 @@ use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::{IfType, Ifnet, Ifp, if_ref};
 use crate::ifnet::{IfnetRef, life::Life};
-use crate::mem::{Link, Linked, Shared, TryVec};
+use crate::mem::{Link, Linked, Shared, TailQ, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::thread::Thread;
@@ -17,6 +17,9 @@ use crate::vnet::{VnetRef, ifunit_ref};
 
 /// The list of a vnet's taps.
 pub(crate) enum ByVnet {}
+
+/// The taps of a vnet: `V_bpf_iflist`.
+pub(crate) type Taps<P> = TailQ<BpfIf<P>, P, ByVnet>;
 
 /// `struct bpf_if`: the tap of one interface.
 pub struct BpfIf<P: Platform> {

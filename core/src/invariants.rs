@@ -21,7 +21,6 @@
 use core::fmt;
 
 use crate::clone::Cloner;
-use crate::drivers;
 use crate::epoch::Section;
 use crate::ifnet::{IfName, IfPtr, Ifnet, Ifp};
 use crate::mem::Shared;
@@ -78,8 +77,10 @@ pub fn check<P: Platform>(td: &Thread<'_, P>) -> Result<(), Violation> {
     while let Some(vnet) = { kernel.vnets.lock().list.get(at).cloned() } {
         let look = Look { td, vnet: &vnet, section: &section };
         look.interfaces()?;
+        #[cfg(feature = "groups")]
         look.groups()?;
         look.cloners()?;
+        #[cfg(feature = "bpf")]
         look.taps()?;
         look.queue()?;
         at += 1;
@@ -155,8 +156,10 @@ impl<P: Platform> Look<'_, P> {
         }
         let further = altnames.len();
         drop(altnames);
+        #[cfg(feature = "groups")]
         self.memberships(ifp.get(), &name)?;
         self.cloned(ifp.get(), &name)?;
+        #[cfg(feature = "drivers")]
         if let Some(ifp) = ifp.try_share() {
             self.members(&ifp, &name)?;
         }
@@ -165,11 +168,12 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I8, from the interface's side.
+    #[cfg(feature = "groups")]
     fn memberships(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
-        for membership in ifp.groups.iter(self.section) {
+        for membership in ifp.groups.joined.iter(self.section) {
             let sides = membership.sides();
             let agrees = sides.is_some_and(|sides| {
-                sides.group.members.contains(membership.get()) && self.vnet.groups.contains(&sides.group)
+                sides.group.members.contains(membership.get()) && self.vnet.groups.existing.contains(&sides.group)
             });
             self.require(agrees, "I8", "an interface is in a group that its vnet does not have", name)?;
         }
@@ -177,14 +181,16 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I8, from the group's side.
+    #[cfg(feature = "groups")]
     fn groups(&self) -> Result<(), Violation> {
-        for group in self.vnet.groups.iter(self.section) {
+        for group in self.vnet.groups.existing.iter(self.section) {
             let name = group.name();
             self.require(group.refcnt() > 0, "I8", "a group has no members", name)?;
             for membership in group.members.iter(self.section) {
                 let sides = membership.sides();
-                let agrees = sides
-                    .is_some_and(|sides| sides.ifp.groups.contains(membership.get()) && sides.ifp.vnet.is(self.vnet));
+                let agrees = sides.is_some_and(|sides| {
+                    sides.ifp.groups.joined.contains(membership.get()) && sides.ifp.vnet.is(self.vnet)
+                });
                 self.require(agrees, "I8", "a group has a member in another vnet", name)?;
             }
         }
@@ -199,8 +205,9 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I16.
+    #[cfg(feature = "drivers")]
     fn members(&self, ifp: &Ifp<P>, name: &str) -> Result<(), Violation> {
-        let wrong = drivers::check(ifp, self.section).err();
+        let wrong = crate::drivers::check(ifp, self.section).err();
         self.require(wrong.is_none(), "I16", wrong.unwrap_or_default(), name)
     }
 
@@ -219,15 +226,19 @@ impl<P: Platform> Look<'_, P> {
 
     /// I16, from an interface that is on a list; the other one may be on its way out.
     fn stacked(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
-        let masters = ifp.uppers.iter(self.section).filter(|link| link.master).count();
+        let masters = ifp.uppers(self.section).filter(|link| link.master).count();
         let receivers = masters + usize::from(ifp.rx_handler().is_some());
         self.require(receivers <= 1, "I16", "an interface has two receivers", name)?;
-        for link in ifp.uppers.iter(self.section) {
-            let agrees = link.upper().is_some_and(|upper| upper.lowers.contains(&link) && !upper.life.is_freed());
+        for link in ifp.uppers(self.section) {
+            let agrees = link.upper().is_some_and(|upper| {
+                upper.stack().is_some_and(|stack| stack.lowers.contains(&link)) && !upper.life.is_freed()
+            });
             self.require(agrees, "I16", "an interface is below one that does not stand above it", name)?;
         }
-        for link in ifp.lowers.iter(self.section) {
-            let agrees = link.lower().is_some_and(|lower| lower.uppers.contains(&link) && !lower.life.is_freed());
+        for link in ifp.lowers(self.section) {
+            let agrees = link.lower().is_some_and(|lower| {
+                lower.stack().is_some_and(|stack| stack.uppers.contains(&link)) && !lower.life.is_freed()
+            });
             self.require(agrees, "I16", "an interface is above one that does not stand below it", name)?;
         }
         Ok(())
@@ -245,6 +256,7 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I14.
+    #[cfg(feature = "bpf")]
     fn taps(&self) -> Result<(), Violation> {
         for tap in self.vnet.taps.iter(self.section) {
             let (vnet, ifp) = tap.get().place();

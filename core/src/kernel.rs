@@ -1,5 +1,6 @@
 //! One emulated kernel: what FreeBSD keeps in global variables.
 
+use crate::Errno;
 use crate::clone::CloneType;
 use crate::epoch::{Domain, DomainRef};
 use crate::event::EventHandlers;
@@ -17,7 +18,6 @@ use crate::vnet::index::IndexTable;
 use crate::vnet::removal::{self, Removals};
 use crate::vnet::sysinit::SysInit;
 use crate::vnet::{self, Vnet, VnetRef};
-use crate::{Errno, drivers};
 
 /// How a kernel is booted.
 #[derive(Clone, Debug)]
@@ -78,9 +78,10 @@ pub struct Kernel<P: Platform> {
     /// `vnet_sxlock`: the list of vnets.
     pub(crate) vnet_sx: Sx<P>,
     /// `bpf_sx`: taps and their listeners.
+    #[cfg(feature = "bpf")]
     pub(crate) bpf_sx: Sx<P>,
-    /// Apart, because it is large and a kernel is moved while it is built.
-    witness: Shared<Witness, P>,
+    /// Only with the feature `witness`. Apart, because it is large and a kernel is moved while it is built.
+    witness: Option<Shared<Witness, P>>,
     next_thread: AtomicU32,
     pub(crate) index: IndexTable<P>,
     pub(crate) events: EventHandlers<P>,
@@ -97,7 +98,8 @@ pub struct Kernel<P: Platform> {
 }
 
 impl<P: Platform> Kernel<P> {
-    /// Boots: the default vnet `v0` with its `lo0`, and the cloners of the built-in drivers.
+    /// Boots: the default vnet `v0` with its `lo0`, and the cloners of the built-in drivers. Only with the feature
+    /// `drivers`; without it there is [`boot_bare`](Self::boot_bare).
     ///
     /// ```
     /// use ifnet::platform::spin::SpinHost;
@@ -114,6 +116,7 @@ impl<P: Platform> Kernel<P> {
     ///
     /// # Errors
     /// `ENOMEM`; everything is given back.
+    #[cfg(feature = "drivers")]
     pub fn boot(platform: P, config: Config) -> Result<Self, Errno> {
         Self::boot_starting(platform, config, Self::start_drivers)
     }
@@ -160,8 +163,9 @@ impl<P: Platform> Kernel<P> {
             detach_sx: Sx::new("ifnet_detach_sx", LockClass::IFNET_DETACH_SX, true),
             sysinit_sx: Sx::new("vnet_sysinit_sxlock", LockClass::VNET_SYSINIT_SX, false),
             vnet_sx: Sx::new("vnet_sxlock", LockClass::VNET_SX, false),
+            #[cfg(feature = "bpf")]
             bpf_sx: Sx::new("bpf global lock", LockClass::BPF_SX, false),
-            witness: Shared::try_new(domain, Witness::new())?,
+            witness: cfg!(feature = "witness").then(|| Shared::try_new(domain, Witness::new())).transpose()?,
             next_thread: AtomicU32::new(1),
             index: IndexTable::try_new(domain)?,
             events: EventHandlers::new(allocator.clone()),
@@ -185,9 +189,10 @@ impl<P: Platform> Kernel<P> {
         drivers(self, &td)
     }
 
+    #[cfg(feature = "drivers")]
     fn start_drivers(&self, td: &Thread<'_, P>) -> Result<(), Errno> {
-        drivers::init(td)?;
-        for cloner in drivers::builtin() {
+        crate::drivers::init(td)?;
+        for cloner in crate::drivers::builtin() {
             vnet::sysinit::vnet_register_sysinit(td, SysInit::cloner(cloner))?;
         }
         Ok(())
@@ -218,10 +223,9 @@ impl<P: Platform> Kernel<P> {
         let id = self.next_thread.fetch_add(1, Ordering::Relaxed);
         let id = ThreadId(core::num::NonZeroU32::new(id).unwrap_or(core::num::NonZeroU32::MIN));
         let platform = self.domain.platform();
-        let td = if cfg!(feature = "witness") {
-            Td::with_witness(id, platform, &self.witness)
-        } else {
-            Td::new(id, platform)
+        let td = match &self.witness {
+            Some(witness) => Td::with_witness(id, platform, witness),
+            None => Td::new(id, platform),
         };
         Ok(Thread::new(self, td, reader, Some(self.vnet0.clone())))
     }

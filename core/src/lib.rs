@@ -29,22 +29,34 @@
 //! | feature | default | for |
 //! |---|---|---|
 //! | `hashbrown` | on | hash tables of the crate of that name, which links `alloc`, and so wants a global allocator in the program |
+//! | `drivers` | on | the built-in drivers; without it a kernel is booted [bare](Kernel::boot_bare) |
+//! | `bpf` | on | taps: without it interfaces have none |
+//! | `groups` | on | interface groups: without it there are none, not even `all` |
 //! | `capi` | off | the C interface, `capi`: functions with FreeBSD's names that a driver in C is linked with |
 //! | `holders` | off | which line of the source holds each reference of an interface, in reports of those that are left |
 //! | `witness` | off | the lock-order witness |
 //! | `hazards` | off | historical bugs that can be opened by name, for explorers and fuzzers |
 //!
-//! A kernel without a global allocator takes `default-features = false`; nothing else changes. How to link the core into
+//! A kernel without a global allocator takes `default-features = false`, and of `drivers`, `bpf` and `groups` what it wants. How to link the core into
 //! a kernel, and which call is allowed where, is the chapter [`porting`].
 #![no_std]
+#![cfg_attr(
+    not(feature = "drivers"),
+    expect(dead_code, unused_imports, reason = "what only the built-in drivers call")
+)]
 
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "bpf")]
 pub mod bpf;
+#[cfg(not(feature = "bpf"))]
+#[path = "no_bpf.rs"]
+mod bpf;
 #[cfg(all(feature = "capi", not(ifnet_loom)))]
 pub mod capi;
 pub mod clone;
+#[cfg(feature = "drivers")]
 pub mod drivers;
 pub mod epoch;
 pub mod errno;
@@ -70,8 +82,10 @@ mod thread;
 pub mod trace;
 pub mod vnet;
 
+#[cfg(feature = "bpf")]
 pub use bpf::{BpfListener, bpf_open, bpfattach, bpfdetach};
 pub use clone::{CloneParams, Peer, if_clone_create, if_clone_create_kind, if_clone_create2, if_clone_destroy};
+#[cfg(feature = "drivers")]
 pub use drivers::tun::{TunHandle, tun_open};
 pub use errno::Errno;
 pub use ifnet::{
@@ -91,6 +105,8 @@ pub use platform::Platform;
 pub use taskq::TaskMode;
 pub use thread::{CurvnetGuard, NetEpoch, Thread};
 pub use vnet::{
-    Vnet, VnetRef, if_addgroup, if_delgroup, if_foreach, if_getgroup, if_getgroupmembers, ifnet_byindex,
-    ifnet_byindex_ref, ifnet_byindexgen, ifunit, ifunit_ref, vnet_alloc, vnet_destroy, vnet_destroy_deferred,
+    Vnet, VnetRef, if_foreach, ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen, ifunit, ifunit_ref, vnet_alloc,
+    vnet_destroy, vnet_destroy_deferred,
 };
+#[cfg(feature = "groups")]
+pub use vnet::{if_addgroup, if_delgroup, if_getgroup, if_getgroupmembers};

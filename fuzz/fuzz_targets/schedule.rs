@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! cargo +nightly fuzz run schedule fuzz/corpus/schedule fuzz/seeds/schedule
+//! cargo +nightly fuzz fmt schedule fuzz/artifacts/schedule/crash-…    # the scenario
 //! ifnet replay fuzz/artifacts/schedule/crash-…       # the story
 //! ifnet minimize fuzz/artifacts/schedule/crash-…     # the same with fewer operations
 //! ```
@@ -14,6 +15,11 @@ use ifnet_fuzz::{change, play};
 use ifnet_std::fuzz::Target;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
-fuzz_target!(|bytes: &[u8]| play(Target::Schedule, bytes));
+mod played;
+
+/// What the bytes are played as.
+const TARGET: Target = Target::Schedule;
+
+fuzz_target!(|input: played::Input<'_>| play(TARGET, input.0));
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { change(data, size, max_size, seed) });

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use ifnet::Config;
 use ifnet::hazard::HazardSet;
-use ifnet_std::fuzz::{Found, Target, hazards, mutate};
+use ifnet_std::fuzz::{Found, Target, check, hazards, mutate, text};
 use ifnet_std::model::{Program, check_with};
 use libfuzzer_sys::fuzzer_mutate;
 
@@ -30,6 +30,22 @@ pub fn play(target: Target, bytes: &[u8]) {
         let token = found.token(failure);
         panic!("{}: {}\n\n{}\nifnet replay {token}", failure.kind, failure.message, found.source.text);
     }
+}
+
+/// Plays an input of a target that has its oracles with it.
+///
+/// # Panics
+/// If it fails; the message is what was wrong, and the scenario.
+pub fn pass(target: Target, bytes: &[u8]) {
+    if let Err(what) = check(target, bytes, open()) {
+        panic!("{what}");
+    }
+}
+
+/// The scenario that an input of `schedule` or `oom` comes to when it is played.
+#[must_use]
+pub fn scenario_of(target: Target, bytes: &[u8]) -> String {
+    text(target, bytes, open())
 }
 
 /// Runs a program beside the reference model.

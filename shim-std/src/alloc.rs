@@ -26,9 +26,10 @@ struct Counts {
     attempts: AtomicU64,
     failures: AtomicU64,
     freed: AtomicU64,
-    /// Attempts with these numbers fail, from the first to the last; attempts are counted from 1.
+    /// Attempts with these numbers fail, from the first to the last, this far apart; attempts are counted from 1.
     fail_first: AtomicU64,
     fail_last: AtomicU64,
+    fail_every: AtomicU64,
 }
 
 impl Default for Counts {
@@ -41,6 +42,7 @@ impl Default for Counts {
             freed: AtomicU64::new(0),
             fail_first: AtomicU64::new(u64::MAX),
             fail_last: AtomicU64::new(0),
+            fail_every: AtomicU64::new(1),
         }
     }
 }
@@ -87,23 +89,30 @@ impl CountingAlloc {
     /// Fails the `n`-th allocation from now on, once; `1` is the next one. Replaces an earlier order.
     pub fn fail_nth(&self, n: u64) {
         let nth = self.attempts().saturating_add(n);
-        self.fail(nth, nth);
+        self.fail(nth, nth, 1);
+    }
+
+    /// Fails the `n`-th allocation from now on, and then every `every`-th; 0: only that one. Replaces an earlier order.
+    pub fn fail_next(&self, n: u64, every: u64) {
+        let nth = self.attempts().saturating_add(n);
+        self.fail(nth, if every == 0 { nth } else { u64::MAX }, every.max(1));
     }
 
     /// Fails the `n`-th allocation from now on and all after it: memory is full. Replaces an earlier order.
     pub fn fail_from(&self, n: u64) {
-        self.fail(self.attempts().saturating_add(n), u64::MAX);
+        self.fail(self.attempts().saturating_add(n), u64::MAX, 1);
     }
 
     /// Does not fail any more.
     pub fn fail_never(&self) {
-        self.fail(u64::MAX, 0);
+        self.fail(u64::MAX, 0, 1);
     }
 
-    fn fail(&self, first: u64, last: u64) {
+    fn fail(&self, first: u64, last: u64, every: u64) {
         // An allocation in between sees an empty range.
         self.counts.fail_last.store(0, Ordering::Relaxed);
         self.counts.fail_first.store(first, Ordering::Relaxed);
+        self.counts.fail_every.store(every, Ordering::Relaxed);
         self.counts.fail_last.store(last, Ordering::Relaxed);
     }
 
@@ -112,6 +121,7 @@ impl CountingAlloc {
         let first = self.counts.fail_first.load(Ordering::Relaxed);
         let last = self.counts.fail_last.load(Ordering::Relaxed);
         (first..=last).contains(&attempt)
+            && (attempt - first).is_multiple_of(self.counts.fail_every.load(Ordering::Relaxed))
     }
 }
 
@@ -186,8 +196,12 @@ mod tests {
         assert_eq!(outcomes(3), [true, false, true]);
         memory.fail_from(2);
         assert_eq!(outcomes(3), [true, false, false]);
+        memory.fail_next(2, 2);
+        assert_eq!(outcomes(5), [true, false, true, false, true]);
+        memory.fail_next(1, 0);
+        assert_eq!(outcomes(2), [false, true]);
         memory.fail_never();
         assert_eq!(outcomes(2), [true, true]);
-        assert_eq!((memory.failures(), memory.live_blocks()), (3, 0));
+        assert_eq!((memory.failures(), memory.live_blocks()), (6, 0));
     }
 }

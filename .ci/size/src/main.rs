@@ -46,7 +46,11 @@ fn life() -> Result<(), Errno> {
 fn boot() -> Result<Kernel<SpinHost<PoolRef>>, Errno> {
     let host = SpinHost::new(MEMORY.by_ref());
     let config = Config::default().threads(2);
-    if cfg!(feature = "full") { Kernel::boot(host, config) } else { Kernel::boot_bare(host, config) }
+    #[cfg(feature = "full")]
+    let kernel = Kernel::boot(host, config);
+    #[cfg(not(feature = "full"))]
+    let kernel = Kernel::boot_bare(host, config);
+    kernel
 }
 
 #[cfg(feature = "full")]

@@ -8,7 +8,6 @@ use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::sync::SxAssert;
 use crate::thread::Thread;
-use crate::vnet::list::Grace;
 use crate::vnet::{group_verbs, ifunit_ref};
 
 use super::{CloneFlags, Cloner, if_clone_restoregroup, list};
@@ -68,10 +67,7 @@ pub(crate) fn destroy_with_flags<P: Platform>(
     if !cloner.interfaces.remove(ifp) {
         return Err(Errno::ENXIO);
     }
-    if let Some(membership) = group_verbs::leave(td, &vnet, ifp, cloner.name(), Grace::Shared) {
-        let none = ifp.spares.lock().cloner.replace(membership);
-        drop(none);
-    }
+    group_verbs::leave_kind(td, &vnet, ifp, cloner.name());
     let unit = ifp.dunit();
     if let Err(errno) = (cloner.ty.destroy)(td, cloner, ifp, flags) {
         list(td, cloner, ifp);

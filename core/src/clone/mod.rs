@@ -10,7 +10,7 @@ use bitflags::bitflags;
 
 use crate::Errno;
 use crate::event::Event;
-use crate::ifnet::group::{Group, Membership};
+use crate::ifnet::group::{KindGroup, Spare};
 use crate::ifnet::{self, IfName, Ifnet, Ifp};
 use crate::mem::{IdSpace, Link, Linked, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
@@ -117,8 +117,7 @@ pub struct Cloner<P: Platform> {
     units: P::Mutex<IdSpace<P::Allocator>>,
     /// `ifc_iflist`, written under the detach lock.
     pub(crate) interfaces: TailQ<Ifnet<P>, P, ifnet::ByCloner>,
-    /// The group of the kind, which exists while it has members.
-    group: Shared<Group<P>, P>,
+    group: KindGroup<P>,
     link: Link<Self, P>,
 }
 
@@ -206,7 +205,7 @@ pub(crate) fn if_clone_attach<P: Platform>(td: &Thread<'_, P>, ty: &'static Clon
             ty,
             units: P::Mutex::new(IdSpace::new(td.allocator())),
             interfaces: TailQ::new(td.domain()),
-            group: Group::alloc(td.domain(), &name)?,
+            group: KindGroup::try_new(td.domain(), &name)?,
             link: Link::new(td.domain()),
             name,
         },
@@ -249,18 +248,17 @@ fn first<P: Platform>(td: &Thread<'_, P>, cloner: &Cloner<P>) -> Option<Ifp<P>> 
 }
 
 /// `if_clone_addif`: makes an interface the cloner's: it joins the group of the kind and goes on the list. The
-/// membership was allocated before the interface was visible, so that this cannot fail.
+/// spare membership was allocated before the interface was visible, so that this cannot fail.
 pub(crate) fn if_clone_addif<P: Platform>(
     td: &Thread<'_, P>,
     cloner: &Shared<Cloner<P>, P>,
     ifp: &Ifp<P>,
-    membership: Shared<Membership<P>, P>,
+    spare: Spare<P>,
 ) {
     let none = ifp.cloner.lock().replace(cloner.clone());
     drop(none);
-    let none = ifp.spares.lock().cloner.replace(membership);
-    drop(none);
-    join_group(td, cloner, ifp);
+    group_verbs::give_spare(ifp, spare);
+    group_verbs::join_kind(td, ifp, &cloner.group);
     list(td, cloner, ifp);
 }
 
@@ -268,17 +266,6 @@ pub(crate) fn if_clone_addif<P: Platform>(
 fn list<P: Platform>(td: &Thread<'_, P>, cloner: &Cloner<P>, ifp: &Ifp<P>) {
     if !cloner.interfaces.insert_head(ifp) {
         td.platform().panic(format_args!("if_clone_addif: {} is on a cloner's list", ifp.name()));
-    }
-}
-
-/// Joins the group of a kind with the spare membership.
-fn join_group<P: Platform>(td: &Thread<'_, P>, cloner: &Shared<Cloner<P>, P>, ifp: &Ifp<P>) {
-    let Some(spare) = ({ ifp.spares.lock().cloner.take() }) else { return };
-    let vnet = ifp.if_vnet(td);
-    // A member already is one that joined by hand.
-    if group_verbs::join(td, &vnet, ifp, &cloner.group, &spare).is_err() {
-        let none = ifp.spares.lock().cloner.replace(spare);
-        drop(none);
     }
 }
 
@@ -290,6 +277,28 @@ pub(crate) fn if_clone_restoregroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P
         return;
     }
     if let Some(here) = td.curvnet().find_cloner(td, |ty| ty.name == home.ty.name) {
-        join_group(td, &here, ifp);
+        group_verbs::join_kind(td, ifp, &here.group);
+    }
+}
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::invariants::check;
+    use crate::testing::kernel;
+    use crate::{TaskMode, if_clone_destroy, ifunit};
+
+    #[test]
+    fn an_interface_that_its_cloner_does_not_list_is_noticed() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        if_clone_create(&td, "disc").expect("memory");
+        let disc0 = ifunit(&td, "disc0").expect("made");
+        let cloner = Option::clone(&*disc0.cloner.lock()).expect("cloned");
+        assert!(cloner.interfaces.remove(&disc0));
+        assert_eq!(check(&td).map_err(|it| it.invariant), Err("I9"));
+        list(&td, &cloner, &disc0);
+        check(&td).expect("as before");
+        if_clone_destroy(&td, "disc0").expect("made");
     }
 }

@@ -75,7 +75,7 @@ fn bridge_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Bridge<P>, P>> {
 
 /// `if_bridge`.
 fn bridge_of_member<P: Platform>(member: &Ifnet<P>) -> Option<Shared<Bridge<P>, P>> {
-    member.hooks.get(HookKind::Bridge)?.softc.to_shared()
+    member.hook(HookKind::Bridge)?.softc.to_shared()
 }
 
 impl<P: Platform> Bridge<P> {
@@ -126,13 +126,13 @@ pub fn bridge_addm<P: Platform>(td: &Thread<'_, P>, bridge: &Ifp<P>, member: &If
     if !matches!(member.if_type(), IfType::Ether | IfType::L2Vlan) {
         return Err(Errno::EINVAL);
     }
-    if member.hooks.has(HookKind::Bridge) {
+    if member.has_hook(HookKind::Bridge) {
         return Err(Errno::EBUSY);
     }
     let joined = adjacency::prepare(td, member, bridge, true)?;
     ifpromisc(td, member, true)?;
     joined.commit(td);
-    member.hooks.set(HookKind::Bridge, Some(Hook { softc: softc.erase(), ops: Consts::HOOK }));
+    member.set_hook(HookKind::Bridge, Some(Hook { softc: softc.erase(), ops: Consts::HOOK }));
     Ok(())
 }
 
@@ -165,7 +165,7 @@ fn release<P: Platform>(
         return false;
     }
     td.preempt();
-    member.hooks.set(HookKind::Bridge, None);
+    member.set_hook(HookKind::Bridge, None);
     softc.table.lock().forget(member.index());
     // A driver that will not let go of promiscuity keeps the flag and the count, as in FreeBSD.
     if gone {
@@ -196,14 +196,14 @@ fn event<P: Platform>(td: &Thread<'_, P>, member: &Ifp<P>, softc: &AnyShared<P>,
 /// What is wrong between an interface and its members or its bridge.
 pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Result<(), &'static str> {
     if let Some(softc) = bridge_of_member(ifp) {
-        let link = ifp.uppers.first(section).filter(|link| link.master);
+        let link = ifp.uppers(section).next().filter(|link| link.master);
         let of = link.and_then(|link| bridge_of(&*link.upper()?));
         if !of.is_some_and(|of| of.ptr_eq(&softc)) {
             return Err("a member has another master than its bridge");
         }
     }
     let Some(softc) = bridge_of(ifp) else { return Ok(()) };
-    for link in ifp.lowers.iter(section).filter(|link| link.master) {
+    for link in ifp.lowers(section).filter(|link| link.master) {
         let Some(member) = link.lower() else { return Err("a bridge has a member that has left") };
         if !bridge_of_member(&member).is_some_and(|of| of.ptr_eq(&softc)) {
             return Err("a bridge has a member that does not know it");

@@ -4,7 +4,7 @@ use crate::Errno;
 use crate::clone::parse_unit;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, IF_MAXUNIT, destroy_with_flags, if_clone_addif};
 use crate::hazard::Hazard;
-use crate::ifnet::group::Membership;
+use crate::ifnet::group::Spare;
 use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, Ifp, LinkState};
 use crate::lifecycle::alloc::set_names;
 use crate::lifecycle::{ether_ifattach, ether_ifdetach, if_alloc, if_deliver, if_free, if_link_state_change};
@@ -55,7 +55,7 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
 fn create_pair<P: Platform>(td: &Thread<'_, P>, cloner: &Shared<Cloner<P>, P>, unit: u32) -> Result<Ifp<P>, Errno> {
     let name = |side| IfName::numbered(cloner.name(), unit, side).map_err(|_| Errno::ENOSPC);
     let names = [name(SIDES[0])?, name(SIDES[1])?];
-    let membership = Membership::alloc(td.domain())?;
+    let spare = Spare::try_new(td.domain())?;
     reserve(td, &names)?;
     let made = attach_pair(td, cloner, unit, &names);
     let vnet = td.curvnet();
@@ -63,7 +63,7 @@ fn create_pair<P: Platform>(td: &Thread<'_, P>, cloner: &Shared<Cloner<P>, P>, u
         vnet.names.lock().unreserve(name, td.id());
     }
     let [a, b] = made?;
-    if_clone_addif(td, cloner, &b, membership);
+    if_clone_addif(td, cloner, &b, spare);
     for end in [&a, &b] {
         if_link_state_change(td, end, LinkState::Up);
     }

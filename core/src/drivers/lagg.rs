@@ -89,7 +89,7 @@ fn lagg_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Lagg<P>, P>> {
 
 /// `if_lagg`.
 fn lagg_of_port<P: Platform>(port: &Ifnet<P>) -> Option<Shared<Lagg<P>, P>> {
-    port.hooks.get(HookKind::Lagg)?.softc.to_shared()
+    port.hook(HookKind::Lagg)?.softc.to_shared()
 }
 
 impl<P: Platform> Lagg<P> {
@@ -181,7 +181,7 @@ pub fn lagg_addport<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, port: &Ifp<P
     joined.commit(td);
     let pushed = softc.ports.lock().try_push(Port { ifp: port.clone(), lladdr: own });
     debug_assert!(pushed.is_ok(), "room was reserved under the detach lock");
-    port.hooks.set(HookKind::Lagg, Some(Hook { softc: softc.clone().erase(), ops: Consts::HOOK }));
+    port.set_hook(HookKind::Lagg, Some(Hook { softc: softc.clone().erase(), ops: Consts::HOOK }));
     if count == 0 {
         lagg.set_mtu(port.mtu());
         let none = core::mem::replace(&mut *softc.lladdr.lock(), lladdr_lend(td, lagg, &shown));
@@ -219,7 +219,7 @@ fn release<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, softc: &Lagg<P>, ifp:
         (ports.remove(at), (at == 0).then(|| ports.first().map(|port| port.lladdr.clone())))
     };
     td.preempt();
-    ifp.hooks.set(HookKind::Lagg, None);
+    ifp.set_hook(HookKind::Lagg, None);
     match next {
         // The primary has left: all show the address of the next one. The ports hear of it as of any change.
         Some(Some(next)) => {
@@ -367,7 +367,7 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Resu
         }
     }
     let Some(softc) = lagg_of(ifp) else { return Ok(()) };
-    let mut below = ifp.lowers.iter(section).filter(|link| link.master);
+    let mut below = ifp.lowers(section).filter(|link| link.master);
     let mut at = 0;
     while let Some(port) = softc.port(at) {
         if !lagg_of_port(&port).is_some_and(|of| of.ptr_eq(&softc)) {

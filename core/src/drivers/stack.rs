@@ -21,12 +21,18 @@ fn tell<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _cookie: usize) {
     match *event {
         // Half of a rename, and nobody leaves.
         Event::Departure(ifp) if ifp.raw_flags().contains(IfFlags::RENAMING) => {}
-        Event::Departure(ifp) | Event::Link(ifp, _) => ifp.hooks.tell(td, ifp, event),
+        Event::Departure(ifp) | Event::Link(ifp, _) => tell_hooks(td, ifp, event),
         Event::Lladdr(ifp) => {
-            ifp.hooks.tell(td, ifp, event);
+            tell_hooks(td, ifp, event);
             lagg::lladdr_changed(td, ifp);
         }
         _ => {}
+    }
+}
+
+fn tell_hooks<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, event: &Event<'_, P>) {
+    if let Some(stack) = ifp.stack() {
+        stack.hooks.tell(td, ifp, event);
     }
 }
 
@@ -43,7 +49,6 @@ mod tests {
     use crate::ifnet::hook::HookKind;
     use crate::invariants::check;
     use crate::lifecycle::adjacency::prepare;
-    use crate::platform::Mutex;
     use crate::testing::{Host, kernel};
     use crate::{IfnetRef, RxHandler, TaskMode, if_clone_destroy, if_upper_unlink, ifunit_ref};
 
@@ -77,10 +82,10 @@ mod tests {
             (HookKind::Bridge, &a, "a bridge has a member that does not know it"),
             (HookKind::Lagg, &other, "an aggregate has a port that does not know it"),
         ] {
-            let hook = member.hooks.get(kind);
-            member.hooks.set(kind, None);
+            let hook = member.hook(kind);
+            member.set_hook(kind, None);
             assert_eq!(found(&td), what);
-            member.hooks.set(kind, hook);
+            member.set_hook(kind, hook);
         }
         for (lower, upper, master, what) in [
             (&a, &bridge, true, "a member has another master than its bridge"),
@@ -94,7 +99,7 @@ mod tests {
             assert_eq!(found(&td), "");
         }
         let data = a.softc().expect("an epair has data");
-        *a.rx_handler.lock() = Some(RxHandler { kind: "second", data, input: |_, _, _, _| {} });
+        a.rx_handler_force(RxHandler { kind: "second", data, input: |_, _, _, _| {} });
         assert_eq!(found(&td), "an interface has two receivers");
         a.rx_handler_unregister();
 

@@ -208,7 +208,7 @@ fn attach<P: Platform>(
     set_names(owner, request.name, request.cloner.name(), request.unit)?;
     owner.init_flags(IfFlags::BROADCAST | IfFlags::SIMPLEX | IfFlags::MULTICAST | IfFlags::RUNNING);
     owner.set_ops(Stacked::OPS);
-    *owner.stack_ops.lock() = Some(Stacked::STACK);
+    owner.set_stack_ops(Stacked::STACK)?;
     owner.set_softc(Some(upper.clone().erase()));
     if upper.kind.tap {
         let data = upper.clone().erase();
@@ -288,7 +288,7 @@ fn lower_event<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _: usize) 
         Event::Departure(ifp) | Event::Link(ifp, _) | Event::Lladdr(ifp) | Event::Mtu(ifp) => ifp,
         _ => return,
     };
-    if ifp.uppers.is_empty() {
+    if !ifp.has_uppers() {
         return;
     }
     let Some(port) = port_of(ifp) else { return };
@@ -366,7 +366,7 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Resu
     if let Some(upper) = upper_of(ifp)
         && upper.owner.lock().is_some()
     {
-        let below = ifp.lowers.first(section).and_then(|link| link.lower());
+        let below = ifp.lowers(section).next().and_then(|link| link.lower());
         if !below.is_some_and(|lower| lower.ptr_eq(&upper.port.lower)) {
             return Err("an upper does not stand on the lower of its port");
         }
@@ -375,7 +375,7 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Resu
         }
     }
     let Some(port) = port_of(ifp) else { return Ok(()) };
-    let stands = |upper: &Upper<P>| upper.ifp.lowers.first(section).and_then(|link| link.lower());
+    let stands = |upper: &Upper<P>| upper.ifp.lowers(section).next().and_then(|link| link.lower());
     let known = |upper: Borrowed<'_, Upper<P>, P>| stands(&upper).is_some_and(|lower| lower.ptr_eq(ifp));
     if port.uppers.iter(section).all(known) { Ok(()) } else { Err("a port has an upper that does not stand on it") }
 }

@@ -8,7 +8,7 @@
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, Peer, if_clone_addif, release_name, reserve_name};
 use crate::event::{Event, Lists, PRI_ANY, register_on};
-use crate::ifnet::group::Membership;
+use crate::ifnet::group::Spare;
 use crate::ifnet::stack::StackOps;
 use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref};
 use crate::lifecycle::alloc::set_names;
@@ -59,7 +59,7 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
     let cloner = there.find_cloner(td, |ty| ty.name == Veth::<P>::CLONER.name).ok_or(Errno::EBUSY)?;
     let name = wanted.and_then(|peer: &Peer<P>| peer.name.as_ref());
     let (name, unit) = reserve_name(td, &there, &cloner, name)?;
-    let made = Membership::alloc(td.domain()).map_err(Errno::from).and_then(|membership| {
+    let made = Spare::try_new(td.domain()).map_err(Errno::from).and_then(|spare| {
         let peer = Place { vnet: &there, cloner: &cloner, name: &name, unit, index: None };
         let this = Place {
             vnet: &here,
@@ -69,7 +69,7 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
             index: request.params.index,
         };
         let [peer, this] = attach_pair(td, [&peer, &this], request.params.mtu)?;
-        if_clone_addif(td, &cloner, &peer, membership);
+        if_clone_addif(td, &cloner, &peer, spare);
         Ok(this)
     });
     // Turned live by the attach, unless it has failed.
@@ -131,13 +131,13 @@ fn end<P: Platform>(td: &Thread<'_, P>) -> Result<Shared<End<P>, P>, Errno> {
 
 fn alloc_end<P: Platform>(td: &Thread<'_, P>, place: &Place<'_, P>) -> Result<IfnetOwner<P>, Errno> {
     let owner = if_alloc_indexed(td, IfType::Ether, place.index)?;
-    if let Err(errno) = set_names(&owner, place.name, place.cloner.name(), place.unit) {
+    let named = set_names(&owner, place.name, place.cloner.name(), place.unit);
+    if let Err(errno) = named.and_then(|()| Ok(owner.set_stack_ops(Veth::STACK)?)) {
         if_free(td, owner);
         return Err(errno);
     }
     owner.init_flags(IfFlags::BROADCAST | IfFlags::SIMPLEX | IfFlags::MULTICAST | IfFlags::RUNNING);
     owner.set_ops(Veth::OPS);
-    *owner.stack_ops.lock() = Some(Veth::STACK);
     Ok(owner)
 }
 

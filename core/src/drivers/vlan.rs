@@ -98,7 +98,7 @@ fn vlan_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Vlan<P>, P>> {
 }
 
 fn trunk_of<P: Platform>(parent: &Ifnet<P>) -> Option<Shared<Trunk<P>, P>> {
-    parent.hooks.get(HookKind::Vlan)?.softc.to_shared()
+    parent.hook(HookKind::Vlan)?.softc.to_shared()
 }
 
 /// `vlan_clone_create`: `vlan`, `vlan7`, or `em0.10`, which is configured at once, as is one with a parent and a tag
@@ -166,7 +166,7 @@ fn admissible<P: Platform>(td: &Thread<'_, P>, parent: &Ifp<P>, tag: u16) -> Res
     match trunk_of(parent) {
         Some(trunk) if find(&trunk.children.lock(), tag).is_ok() => Err(Errno::EEXIST),
         // Linux' sort of VLANs.
-        None if parent.hooks.has(HookKind::Vlan) => Err(Errno::EBUSY),
+        None if parent.has_hook(HookKind::Vlan) => Err(Errno::EBUSY),
         _ => Ok(()),
     }
 }
@@ -219,8 +219,8 @@ pub fn vlan_config<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, parent: &Ifp<
 
     // Nothing can fail from here on.
     stood.commit(td);
-    if !parent.hooks.has(HookKind::Vlan) {
-        parent.hooks.set(HookKind::Vlan, Some(Hook { softc: trunk.clone().erase(), ops: Consts::HOOK }));
+    if !parent.has_hook(HookKind::Vlan) {
+        parent.set_hook(HookKind::Vlan, Some(Hook { softc: trunk.clone().erase(), ops: Consts::HOOK }));
     }
     let lent = parent.lladdr.lock().clone();
     let lladdr = lent.and_then(|lent| lladdr_lend(td, vlan, &lent));
@@ -288,7 +288,7 @@ fn unconfig<P: Platform>(td: &Thread<'_, P>, vlan: &Ifp<P>, softc: &Vlan<P>) {
     drop(child);
     let parent = &trunk.parent;
     if last {
-        parent.hooks.set(HookKind::Vlan, None);
+        parent.set_hook(HookKind::Vlan, None);
     }
     vlan.set_mtu(ETHERMTU);
     vlan.clear_flags(IfFlags::RUNNING);
@@ -423,7 +423,7 @@ pub(super) fn check<P: Platform>(ifp: &Ifp<P>, section: &Section<'_, P>) -> Resu
     if let Some(softc) = vlan_of(ifp) {
         let config = softc.config.lock();
         let parent = config.as_ref().map(|config| config.trunk.parent.addr());
-        let below = ifp.lowers.first(section).and_then(|link| link.lower()).map(|lower| lower.addr());
+        let below = ifp.lowers(section).next().and_then(|link| link.lower()).map(|lower| lower.addr());
         if parent != below {
             return Err("the parent of a VLAN is not what stands below it");
         }

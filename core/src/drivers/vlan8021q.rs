@@ -81,7 +81,7 @@ fn vlan_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Vlan<P>, P>> {
 }
 
 fn group_of<P: Platform>(lower: &Ifnet<P>) -> Option<Shared<Group<P>, P>> {
-    lower.hooks.get(HookKind::Vlan)?.softc.to_shared()
+    lower.hook(HookKind::Vlan)?.softc.to_shared()
 }
 
 fn find<P: Platform>(vlans: &[(u16, Ifp<P>)], tag: u16) -> Result<usize, usize> {
@@ -110,7 +110,7 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
     }
     let group = match group_of(lower) {
         Some(group) => group,
-        None if lower.hooks.has(HookKind::Vlan) => return Err(Errno::EBUSY),
+        None if lower.has_hook(HookKind::Vlan) => return Err(Errno::EBUSY),
         None => Shared::try_new(td.domain(), Group { vlans: P::Mutex::new(TryVec::new(td.allocator())) })?,
     };
     {
@@ -143,8 +143,8 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
         let inserted = vlans.try_insert(at, (tag, ifp.clone()));
         debug_assert!(inserted.is_ok(), "room was reserved under the detach lock");
     }
-    if !lower.hooks.has(HookKind::Vlan) {
-        lower.hooks.set(HookKind::Vlan, Some(Hook { softc: group.erase(), ops: Consts::HOOK }));
+    if !lower.has_hook(HookKind::Vlan) {
+        lower.set_hook(HookKind::Vlan, Some(Hook { softc: group.erase(), ops: Consts::HOOK }));
     }
     if_link_state_change(td, &ifp, lower.link_state());
     Ok(ifp)
@@ -160,7 +160,7 @@ fn attach<P: Platform>(
     set_names(owner, request.name, request.cloner.name(), request.unit)?;
     owner.init_flags(IfFlags::BROADCAST | IfFlags::SIMPLEX | IfFlags::MULTICAST | IfFlags::RUNNING);
     owner.set_ops(Consts::OPS);
-    *owner.stack_ops.lock() = Some(Consts::STACK);
+    owner.set_stack_ops(Consts::STACK)?;
     owner.set_softc(Some(vlan.clone().erase()));
     let lladdr = match if_lladdr(td, lower) {
         Some(SockAddr::Link(lladdr)) => lladdr,
@@ -199,7 +199,7 @@ fn give_up<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>, lis
         };
         drop(left);
         if last {
-            lower.hooks.set(HookKind::Vlan, None);
+            lower.set_hook(HookKind::Vlan, None);
         }
     }
     if_upper_unlink(td, lower, ifp);
@@ -221,7 +221,7 @@ fn lower_event<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _: usize) 
         Event::Departure(lower) | Event::Link(lower, _) | Event::Mtu(lower) => lower,
         _ => return,
     };
-    if lower.uppers.is_empty() {
+    if !lower.has_uppers() {
         return;
     }
     let Some(group) = group_of(lower) else { return };
@@ -321,7 +321,7 @@ pub(super) fn check<P: Platform>(lower: &Ifp<P>, section: &Section<'_, P>) -> Re
         if !knows {
             return Err("an interface has a VLAN that does not know it");
         }
-        let below = ifp.lowers.first(section).and_then(|link| link.lower());
+        let below = ifp.lowers(section).next().and_then(|link| link.lower());
         if !below.is_some_and(|below| below.ptr_eq(lower)) {
             return Err("an interface has a VLAN that does not stand on it");
         }

@@ -109,6 +109,8 @@ impl List {
 pub(super) struct Limbo {
     /// The true value of the global epoch. It only grows, and it cannot overflow.
     pub(super) epoch: u64,
+    /// `epoch % 3`: a small machine has no division of 64 bits.
+    slot: u8,
     waiting: [List; 3],
     /// Callbacks whose grace period is over.
     pub(super) ripe: List,
@@ -127,7 +129,7 @@ impl Limbo {
     /// As for [`List::push`].
     pub(super) unsafe fn push(&mut self, context: NonNull<Context>, run: Callback) {
         // SAFETY: passed on from the caller.
-        unsafe { self.waiting[Self::slot(self.epoch)].push(context, run) };
+        unsafe { self.waiting[usize::from(self.slot)].push(context, run) };
         self.queued += 1;
     }
 
@@ -135,7 +137,8 @@ impl Limbo {
     pub(super) fn turn(&mut self) {
         // INVARIANT: the list of epoch `e + 1` is that of `e - 2`, which became ripe when `e` began.
         self.epoch += 1;
-        let oldest = core::mem::take(&mut self.waiting[Self::slot(self.epoch + 1)]);
+        self.slot = Self::following(self.slot);
+        let oldest = core::mem::take(&mut self.waiting[usize::from(Self::following(self.slot))]);
         self.ripe.append(oldest);
     }
 
@@ -144,7 +147,7 @@ impl Limbo {
         self.waiting.iter().any(|list| !list.is_empty())
     }
 
-    fn slot(epoch: u64) -> usize {
-        usize::from((epoch % 3) as u8)
+    fn following(slot: u8) -> u8 {
+        (slot + 1) % 3
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use super::life::Life;
 use crate::Errno;
 use crate::epoch::DomainRef;
-use crate::mem::{NoMem, Shared};
+use crate::mem::{NoMem, Shared, TryVec};
 use crate::platform::Platform;
 
 /// An address with its family: the part of a `sockaddr` that matters here.
@@ -94,6 +94,19 @@ fn ifa_release<P: Platform>(ifa: &Shared<IfAddr<P>, P>) {
         ifa.clone().defer(|ifa| {
             ifa.life.free();
         });
+    }
+}
+
+/// The addresses of an interface but the link-level one, under its address lock: `if_addrhead` and `if_multiaddrs`.
+pub(crate) struct Addresses<P: Platform> {
+    /// In the order in which they were added.
+    pub(crate) network: TryVec<Shared<IfAddr<P>, P>, P::Allocator>,
+    pub(crate) multicast: TryVec<IfMultiaddr, P::Allocator>,
+}
+
+impl<P: Platform> Addresses<P> {
+    pub(crate) fn new(allocator: P::Allocator) -> Self {
+        Self { network: TryVec::new(allocator.clone()), multicast: TryVec::new(allocator) }
     }
 }
 

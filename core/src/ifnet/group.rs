@@ -6,6 +6,7 @@
 
 use super::Ifnet;
 use super::name::IfName;
+use crate::Errno;
 use crate::epoch::DomainRef;
 use crate::mem::{Link, Linked, NoMem, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
@@ -66,11 +67,6 @@ impl<P: Platform> Clone for Sides<P> {
 }
 
 impl<P: Platform> Membership<P> {
-    pub(crate) fn alloc(domain: &DomainRef<P>) -> Result<Shared<Self, P>, NoMem> {
-        let (in_group, in_ifnet) = (Link::new(domain), Link::new(domain));
-        Shared::try_new(domain, Self { in_group, in_ifnet, sides: P::Mutex::new(None) })
-    }
-
     pub(crate) fn sides(&self) -> Option<Sides<P>> {
         self.sides.lock().clone()
     }
@@ -93,10 +89,78 @@ impl<P: Platform> Linked<P, ByIfnet> for Membership<P> {
     }
 }
 
+/// A membership that is not in force.
+pub(crate) struct Spare<P: Platform>(pub(crate) Shared<Membership<P>, P>);
+
+impl<P: Platform> Spare<P> {
+    pub(crate) fn try_new(domain: &DomainRef<P>) -> Result<Self, NoMem> {
+        let (in_group, in_ifnet) = (Link::new(domain), Link::new(domain));
+        Shared::try_new(domain, Membership { in_group, in_ifnet, sides: P::Mutex::new(None) }).map(Self)
+    }
+}
+
 /// The spare memberships of an interface.
 pub(crate) struct Spares<P: Platform> {
     /// For the group `all`.
-    pub(crate) all: Option<Shared<Membership<P>, P>>,
+    pub(crate) all: Option<Spare<P>>,
     /// For the group of its cloner.
-    pub(crate) cloner: Option<Shared<Membership<P>, P>>,
+    pub(crate) cloner: Option<Spare<P>>,
+}
+
+/// What an interface has of groups.
+pub(crate) struct IfGroups<P: Platform> {
+    /// In the order of joining, written under `ifnet_sx`.
+    pub(crate) joined: TailQ<Membership<P>, P, ByIfnet>,
+    pub(crate) spares: P::Mutex<Spares<P>>,
+}
+
+impl<P: Platform> IfGroups<P> {
+    /// In none, with the spare for `all`.
+    pub(crate) fn try_new(domain: &DomainRef<P>) -> Result<Self, NoMem> {
+        let spares = Spares { all: Some(Spare::try_new(domain)?), cloner: None };
+        Ok(Self { joined: TailQ::new(domain), spares: P::Mutex::new(spares) })
+    }
+}
+
+/// What a vnet has of groups.
+pub(crate) struct VnetGroups<P: Platform> {
+    /// `V_ifg_head`, written under `ifnet_sx`.
+    pub(crate) existing: TailQ<Group<P>, P, ByVnet>,
+    /// The group `all`, which every attach joins; it *exists* only while it has members.
+    all: P::Mutex<Option<Shared<Group<P>, P>>>,
+}
+
+/// The group that every attached interface joins.
+pub(crate) const ALL: &str = "all";
+
+impl<P: Platform> VnetGroups<P> {
+    pub(crate) fn new(domain: &DomainRef<P>) -> Self {
+        Self { existing: TailQ::new(domain), all: P::Mutex::new(None) }
+    }
+
+    /// Makes the group `all`.
+    pub(crate) fn begin(&self, domain: &DomainRef<P>) -> Result<(), Errno> {
+        let all = Group::alloc(domain, &IfName::new(ALL)?)?;
+        *self.all.lock() = Some(all);
+        Ok(())
+    }
+
+    pub(crate) fn all(&self) -> Option<Shared<Group<P>, P>> {
+        self.all.lock().clone()
+    }
+
+    /// Breaks the cycle of handles, so that the vnet's memory can go.
+    pub(crate) fn end(&self) {
+        let all = self.all.lock().take();
+        drop(all);
+    }
+}
+
+/// The group of a kind of interfaces, which exists while it has members.
+pub(crate) struct KindGroup<P: Platform>(pub(crate) Shared<Group<P>, P>);
+
+impl<P: Platform> KindGroup<P> {
+    pub(crate) fn try_new(domain: &DomainRef<P>, kind: &IfName) -> Result<Self, NoMem> {
+        Group::alloc(domain, kind).map(Self)
+    }
 }

@@ -13,11 +13,10 @@
 //!
 //! Only the owner can attach, detach and free, so that a double free does not compile.
 
-use crate::bpf::BpfSlot;
 use crate::clone::Cloner;
 use crate::epoch::DomainRef;
 use crate::hazard::{Hazard, HazardSet};
-use crate::mem::{AnyShared, Borrowed, Link, Linked, Published, Shared, TailQ, TryVec};
+use crate::mem::{AnyShared, Borrowed, Link, Linked, Once, Published, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use crate::thread::Thread;
@@ -27,6 +26,10 @@ pub(crate) mod addr;
 pub(crate) mod afdata;
 mod counters;
 mod flags;
+#[cfg(feature = "groups")]
+pub(crate) mod group;
+#[cfg(not(feature = "groups"))]
+#[path = "no_groups.rs"]
 pub(crate) mod group;
 pub(crate) mod holders;
 pub(crate) mod hook;
@@ -39,6 +42,7 @@ pub(crate) mod stack;
 pub use addr::{IfAddr, IfaRef, SockAddr, parse_lladdr};
 pub use counters::IfCounter;
 pub use flags::{ETHERMTU, GIF_MTU, IF_MAXMTU, IF_MINMTU, IfCaps, IfFlags, IfType, LOMTU, LinkState};
+#[cfg(feature = "groups")]
 pub use group::Group;
 pub use holders::{HeldBy, if_holders};
 pub use name::{IFNAMSIZ, IfName, NameError};
@@ -47,14 +51,13 @@ pub(crate) use reference::if_rele;
 pub use reference::{IfnetOwner, IfnetRef, if_ref, if_try_ref};
 pub use stack::{RxHandler, RxInput};
 
-use addr::IfMultiaddr;
+use addr::Addresses;
 use afdata::AfData;
 use counters::Counters;
-use group::{ByIfnet, Membership, Spares};
+use group::IfGroups;
 use holders::Holders;
-use hook::Hooks;
 use life::Life;
-use stack::{Adjacency, ByLower, ByUpper, StackOps};
+use stack::Stack;
 
 /// The list of a vnet's interfaces: `V_ifnet`.
 pub(crate) enum ByVnet {}
@@ -76,7 +79,7 @@ pub type Ifp<P> = Shared<Ifnet<P>, P>;
 pub type IfPtr<'g, P> = Borrowed<'g, Ifnet<P>, P>;
 
 /// Names of an interface, under one short lock.
-pub(crate) struct Names {
+pub(crate) struct Names<P: Platform> {
     /// `if_xname`.
     pub(crate) xname: IfName,
     /// `if_dname`.
@@ -84,7 +87,7 @@ pub(crate) struct Names {
     /// `if_dunit`; `None` is `IF_DUNIT_NONE`.
     pub(crate) dunit: Option<u32>,
     /// `if_description`.
-    pub(crate) description: heapless::String<IFDESCRSIZE>,
+    pub(crate) description: TryVec<u8, P::Allocator>,
 }
 
 /// Longest description, in bytes: `ifdescr_maxlen` with its terminating NUL taken off.
@@ -101,6 +104,7 @@ pub struct Ifnet<P: Platform> {
     pub(crate) domain: DomainRef<P>,
     pub(crate) life: Life,
     pub(crate) holders: Holders,
+    #[cfg(feature = "hazards")]
     hazards: HazardSet,
     if_type: IfType,
     index: AtomicU32,
@@ -108,7 +112,7 @@ pub struct Ifnet<P: Platform> {
     first_index: AtomicU32,
     pub(crate) idxgen: AtomicU16,
     flags: AtomicU32,
-    pub(crate) names: P::Mutex<Names>,
+    pub(crate) names: P::Mutex<Names<P>>,
     /// Further names, in the order of adding; written under the detach lock. None while it is on no list and stays so.
     pub(crate) altnames: P::Mutex<TryVec<IfName, P::Allocator>>,
     /// `IFLA_GROUP`.
@@ -118,18 +122,17 @@ pub struct Ifnet<P: Platform> {
     pub(crate) ops: P::Mutex<&'static IfOps<P>>,
     pub(crate) softc: P::Mutex<Option<AnyShared<P>>>,
     pub(crate) lladdr: P::Mutex<Option<Shared<IfAddr<P>, P>>>,
-    pub(crate) addrs: P::Mutex<TryVec<Shared<IfAddr<P>, P>, P::Allocator>>,
+    pub(crate) addrs: P::Mutex<Addresses<P>>,
     pub(crate) afdata: Published<AfData<P>, P>,
-    pub(crate) multiaddrs: P::Mutex<TryVec<IfMultiaddr, P::Allocator>>,
-    pub(crate) groups: TailQ<Membership<P>, P, ByIfnet>,
-    pub(crate) spares: P::Mutex<Spares<P>>,
+    #[cfg_attr(not(feature = "groups"), expect(dead_code, reason = "there is nothing in it"))]
+    pub(crate) groups: IfGroups<P>,
     pub(crate) counts: P::Mutex<FlagCounts>,
     link_state: AtomicU8,
     mtu: AtomicU32,
     capenable: AtomicU32,
     pub(crate) counters: Counters,
-    pub(crate) bpf: BpfSlot<P>,
-    pub(crate) hooks: Hooks<P>,
+    #[cfg(feature = "bpf")]
+    pub(crate) bpf: crate::bpf::BpfSlot<P>,
     pub(crate) cloner: P::Mutex<Option<Shared<Cloner<P>, P>>>,
     pub(crate) tasks: AtomicUsize,
     /// Whether the last announcement was an arrival (I13).
@@ -137,14 +140,10 @@ pub struct Ifnet<P: Platform> {
     in_vnet: Link<Self, P>,
     in_cloner: Link<Self, P>,
     in_taskq: Link<Self, P>,
-    /// What stands above it, written under the detach lock.
-    pub(crate) uppers: TailQ<Adjacency<P>, P, ByLower>,
-    /// What stands below it, written under the detach lock.
-    pub(crate) lowers: TailQ<Adjacency<P>, P, ByUpper>,
+    /// See [`stack`](Self::stack()).
+    stack: Once<Stack<P>, P>,
     /// The note of a walk through the stack, under the detach lock; 0 outside of one.
     pub(crate) tower: AtomicU32,
-    pub(crate) rx_handler: P::Mutex<Option<RxHandler<P>>>,
-    pub(crate) stack_ops: P::Mutex<Option<&'static StackOps<P>>>,
     /// The thread that waits for the end of this unregistered interface; 0 if none does.
     pub(crate) awaited_by: AtomicU32,
     in_unreg: Link<Self, P>,
@@ -200,13 +199,14 @@ impl<P: Platform> Linked<P, ByLingering> for Ifnet<P> {
 impl<P: Platform> Ifnet<P> {
     /// A fresh object of `if_alloc`: one reference, no index yet, in the vnet of the caller.
     #[cfg_attr(feature = "holders", track_caller)]
-    pub(crate) fn new(td: &Thread<'_, P>, if_type: IfType, spare: Shared<Membership<P>, P>) -> Self {
+    pub(crate) fn new(td: &Thread<'_, P>, if_type: IfType, groups: IfGroups<P>) -> Self {
         let domain = td.domain();
         let vnet = Published::new(domain);
         vnet.swap(Some(td.curvnet()));
         Self {
             life: Life::new(),
             holders: Holders::new(core::panic::Location::caller()),
+            #[cfg(feature = "hazards")]
             hazards: td.hazards(),
             if_type,
             index: AtomicU32::new(0),
@@ -217,7 +217,7 @@ impl<P: Platform> Ifnet<P> {
                 xname: IfName::default(),
                 dname: IfName::default(),
                 dunit: None,
-                description: heapless::String::new(),
+                description: TryVec::new(td.allocator()),
             }),
             altnames: P::Mutex::new(TryVec::new(td.allocator())),
             link_group: AtomicU32::new(0),
@@ -226,29 +226,24 @@ impl<P: Platform> Ifnet<P> {
             ops: P::Mutex::new(IfOps::DEFAULT),
             softc: P::Mutex::new(None),
             lladdr: P::Mutex::new(None),
-            addrs: P::Mutex::new(TryVec::new(td.allocator())),
+            addrs: P::Mutex::new(Addresses::new(td.allocator())),
             afdata: Published::new(domain),
-            multiaddrs: P::Mutex::new(TryVec::new(td.allocator())),
-            groups: TailQ::new(domain),
-            spares: P::Mutex::new(Spares { all: Some(spare), cloner: None }),
+            groups,
             counts: P::Mutex::new(FlagCounts::default()),
             link_state: AtomicU8::new(LinkState::Unknown as u8),
             mtu: AtomicU32::new(ETHERMTU),
             capenable: AtomicU32::new(0),
             counters: Counters::new(),
-            bpf: BpfSlot::new(),
-            hooks: Hooks::new(),
+            #[cfg(feature = "bpf")]
+            bpf: crate::bpf::BpfSlot::new(),
             cloner: P::Mutex::new(None),
             tasks: AtomicUsize::new(0),
             announced: AtomicBool::new(false),
             in_vnet: Link::new(domain),
             in_cloner: Link::new(domain),
             in_taskq: Link::new(domain),
-            uppers: TailQ::new(domain),
-            lowers: TailQ::new(domain),
+            stack: Once::new(),
             tower: AtomicU32::new(0),
-            rx_handler: P::Mutex::new(None),
-            stack_ops: P::Mutex::new(None),
             awaited_by: AtomicU32::new(0),
             in_unreg: Link::new(domain),
             in_todo: Link::new(domain),
@@ -383,7 +378,7 @@ impl<P: Platform> Ifnet<P> {
     /// Holds the short lock of the list: `each` may not call back into the interface.
     pub fn addresses(&self, mut each: impl FnMut(SockAddr, u8)) {
         self.touch();
-        self.addrs.lock().iter().for_each(|ifa| each(ifa.sockaddr(), ifa.prefix()));
+        self.addrs.lock().network.iter().for_each(|ifa| each(ifa.sockaddr(), ifa.prefix()));
     }
 
     /// `if_mtu`, in bytes.
@@ -477,6 +472,10 @@ impl<P: Platform> Ifnet<P> {
     }
 
     pub(crate) fn hazard(&self, hazard: Hazard) -> bool {
-        cfg!(feature = "hazards") && self.hazards.contains(hazard.set())
+        #[cfg(feature = "hazards")]
+        let open = self.hazards;
+        #[cfg(not(feature = "hazards"))]
+        let open = HazardSet::empty();
+        open.contains(hazard.set())
     }
 }

@@ -10,7 +10,7 @@ pub const IFNAMSIZ: usize = 16;
 
 /// A name that fits `IFNAMSIZ`: at most 15 bytes, none of them NUL. May be empty, as a group name in FreeBSD may.
 #[derive(Clone, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
-pub struct IfName(heapless::String<{ IFNAMSIZ - 1 }>);
+pub struct IfName(heapless::String<{ IFNAMSIZ - 1 }, u8>);
 
 /// Why a text is no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -72,7 +72,7 @@ fn if_free_deferred<P: Platform>(ifp: &Ifnet<P>) {
         platform.panic(format_args!("if_free_deferred: interface with index {} freed twice", ifp.index()));
     }
     ifp.set_softc(None);
-    ifp.multiaddrs.lock().clear();
+    ifp.addrs.lock().multicast.clear();
     let cloner = ifp.cloner.lock().take();
     drop(cloner);
     ifp.domain.wake_sleepers();

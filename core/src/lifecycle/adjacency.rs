@@ -75,6 +75,8 @@ pub(crate) fn prepare<P: Platform>(
     if below.height + survey(td, upper, uppers, lower).height > MAX_NEST_DEV {
         return Err(Errno::EMLINK);
     }
+    lower.make_stack()?;
+    upper.make_stack()?;
     let (Some(lower), Some(upper)) = (if_try_ref(lower), if_try_ref(upper)) else { return Err(Errno::ENXIO) };
     Ok(Prepared(Adjacency::alloc(td.domain(), Ends { lower, upper }, master)?))
 }
@@ -84,8 +86,11 @@ impl<P: Platform> Prepared<P> {
     pub(crate) fn commit(self, td: &Thread<'_, P>) {
         let link = &self.0;
         let (Some(lower), Some(upper)) = (link.lower(), link.upper()) else { return };
-        let above = if link.master { lower.uppers.insert_head(link) } else { lower.uppers.insert_tail(link) };
-        let listed = above && upper.lowers.insert_tail(link);
+        let listed = lower.stack().zip(upper.stack()).is_some_and(|(below, above)| {
+            let uppers = &below.uppers;
+            (if link.master { uppers.insert_head(link) } else { uppers.insert_tail(link) })
+                && above.lowers.insert_tail(link)
+        });
         if !listed {
             td.platform().panic(format_args!("if_upper_link: {} is above {} already", upper.name(), lower.name()));
         }
@@ -108,8 +113,9 @@ impl<P: Platform> Drop for Prepared<P> {
 pub fn if_upper_unlink<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>, upper: &Ifp<P>) -> bool {
     td.assert_can_sleep("if_upper_unlink");
     let _detach = td.kernel().detach_sx.xlock(td);
+    let Some((below, above)) = lower.stack().zip(upper.stack()) else { return false };
     let Some(link) = find(td, lower, upper) else { return false };
-    let removed = lower.uppers.remove(&link) && upper.lowers.remove(&link);
+    let removed = below.uppers.remove(&link) && above.lowers.remove(&link);
     debug_assert!(removed, "an adjacency is on both lists");
     link.end();
     removed
@@ -123,13 +129,10 @@ fn find<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>, upper: &Ifp<P>) -> Opti
         let ends = (link.lower(), link.upper());
         matches!(ends, (Some(below), Some(above)) if below.ptr_eq(lower) && above.ptr_eq(upper))
     };
-    let first = lower.uppers.first(&section).filter(is_it);
+    let (uppers, lowers) = (&lower.stack()?.uppers, &upper.stack()?.lowers);
+    let first = uppers.first(&section).filter(is_it);
     let link = first.or_else(|| {
-        if lower.uppers.len() < upper.lowers.len() {
-            lower.uppers.iter(&section).find(is_it)
-        } else {
-            upper.lowers.iter(&section).find(is_it)
-        }
+        if uppers.len() < lowers.len() { uppers.iter(&section).find(is_it) } else { lowers.iter(&section).find(is_it) }
     });
     link?.try_share()
 }
@@ -141,7 +144,7 @@ fn find<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>, upper: &Ifp<P>) -> Opti
 #[cfg_attr(feature = "holders", track_caller)]
 pub fn if_master<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>) -> Option<IfnetRef<P>> {
     let section = td.net_epoch_enter();
-    let link = lower.uppers.first(&section).filter(|link| link.master)?;
+    let link = lower.uppers(&section).next().filter(|link| link.master)?;
     if_try_ref(&link.upper()?)
 }
 
@@ -151,7 +154,7 @@ pub fn if_master<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>) -> Option<Ifne
 /// None; inside an epoch section, so that `each` may not sleep.
 pub fn for_each_upper<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>, mut each: impl FnMut(&Ifp<P>, bool)) {
     let section = td.net_epoch_enter();
-    for link in lower.uppers.iter(&section) {
+    for link in lower.uppers(&section) {
         if let Some(upper) = link.upper() {
             each(&upper, link.master);
         }
@@ -165,7 +168,7 @@ pub fn for_each_upper<P: Platform>(td: &Thread<'_, P>, lower: &Ifp<P>, mut each:
 /// None; inside an epoch section, so that `each` may not sleep.
 pub fn for_each_lower<P: Platform>(td: &Thread<'_, P>, upper: &Ifp<P>, mut each: impl FnMut(&Ifp<P>, bool)) {
     let section = td.net_epoch_enter();
-    for link in upper.lowers.iter(&section) {
+    for link in upper.lowers(&section) {
         if let Some(lower) = link.lower() {
             each(&lower, link.master);
         }
@@ -175,7 +178,7 @@ pub fn for_each_lower<P: Platform>(td: &Thread<'_, P>, upper: &Ifp<P>, mut each:
 /// The first interface directly below.
 pub(crate) fn first_lower<P: Platform>(td: &Thread<'_, P>, upper: &Ifp<P>) -> Option<Ifp<P>> {
     let section = td.net_epoch_enter();
-    upper.lowers.first(&section)?.lower()
+    upper.lowers(&section).next()?.lower()
 }
 
 /// One direction of the stack.
@@ -315,7 +318,7 @@ mod tests {
         let td = kernel.thread().expect("room");
         let [lower, upper] = em(&td);
         drop(prepare(&td, &lower, &upper, true).expect("memory"));
-        assert_eq!((lower.refcount(), upper.refcount(), lower.uppers.len()), (1, 1, 0));
+        assert_eq!((lower.refcount(), upper.refcount(), lower.has_uppers()), (1, 1, false));
         assert!(!if_upper_unlink(&td, &lower, &upper));
         [lower, upper].into_iter().for_each(|ifp| gone(&td, ifp));
     }
@@ -375,5 +378,26 @@ mod tests {
         };
         let (few, many) = (cost(10), cost(if cfg!(miri) { 20 } else { 1_000 }));
         assert!(many <= 2 * few, "{few} steps for each of a few, {many} for each of many");
+    }
+
+    #[test]
+    fn a_pair_is_looked_for_on_the_side_that_has_fewer() {
+        let (host, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [bridge, above] = em(&td);
+        let crowd: std::vec::Vec<_> = (0..50).map(|unit| attached(&td, "ix", unit)).collect();
+        for member in &crowd {
+            if_upper_link(&td, member, &bridge, true).expect("memory");
+            if_upper_link(&td, member, &above, false).expect("memory");
+        }
+        // The last of its many lowers, which has two uppers, and this is not the first of them.
+        let last = &crowd[49];
+        let steps = host.steps(|| assert!(if_upper_unlink(&td, last, &above)));
+        assert!(steps < 100, "{steps} steps");
+        for member in &crowd {
+            assert!(if_upper_unlink(&td, member, &bridge));
+            assert_eq!(if_upper_unlink(&td, member, &above), !member.ptr_eq(last));
+        }
+        crowd.into_iter().chain([bridge, above]).for_each(|ifp| gone(&td, ifp));
     }
 }

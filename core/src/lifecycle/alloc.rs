@@ -2,7 +2,7 @@
 
 use crate::Errno;
 use crate::hazard::Hazard;
-use crate::ifnet::group::Membership;
+use crate::ifnet::group::IfGroups;
 use crate::ifnet::holders::Held;
 use crate::ifnet::{IfFlags, IfName, IfType, Ifnet, IfnetOwner, Ifp, if_rele};
 use crate::mem::Shared;
@@ -39,8 +39,8 @@ pub fn if_alloc_indexed<P: Platform>(
     index: Option<u32>,
 ) -> Result<IfnetOwner<P>, Errno> {
     td.assert_can_sleep("if_alloc");
-    let spare = Membership::alloc(td.domain())?;
-    let ifp = Shared::try_new(td.domain(), Ifnet::new(td, if_type, spare))?;
+    let groups = IfGroups::try_new(td.domain())?;
+    let ifp = Shared::try_new(td.domain(), Ifnet::new(td, if_type, groups))?;
     let indexed = {
         let _wlock = td.kernel().ifnet_sx.xlock(td);
         td.kernel().index.alloc(td, &ifp, index)

@@ -10,7 +10,7 @@ use crate::mem::NoMem;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 use crate::vnet::VnetRef;
-use crate::vnet::group_verbs::{if_delgroups, join};
+use crate::vnet::group_verbs::{if_delgroups, join_all};
 use crate::vnet::list::{NameRule, if_link_ifnet};
 
 /// `if_attach`: links an interface into the current vnet, which becomes its home at the first time. A detached
@@ -116,12 +116,7 @@ fn attach_in<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vnet: &VnetRef<P>) {
     let former = ifp.vnet.swap(Some(vnet.clone()));
     drop(former);
     td.preempt();
-    let all = vnet.all.lock().clone();
-    let spare = ifp.spares.lock().all.take();
-    if let (Some(all), Some(spare)) = (all, spare) {
-        // A member already can only be one that joined by hand while it was off the list.
-        let _ = join(td, vnet, ifp, &all, &spare);
-    }
+    join_all(td, vnet, ifp);
 }
 
 /// Links, unless the vnet's destruction has begun: decided and done under `ifnet_sx`, under which it begins.

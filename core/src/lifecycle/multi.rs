@@ -19,7 +19,7 @@ pub fn if_addmulti<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr
         return Err(Errno::EOPNOTSUPP);
     }
     {
-        let mut list = ifp.multiaddrs.lock();
+        let list = &mut ifp.addrs.lock().multicast;
         // Tested under the lock that detach purges under: what is joined is purged.
         if ifp.is_dying() {
             return Err(Errno::ENXIO);
@@ -52,7 +52,7 @@ pub(crate) fn do_addmulti<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 /// `ENOENT` if there is no such membership.
 pub fn if_delmulti<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr) -> Result<(), Errno> {
     {
-        let mut list = ifp.multiaddrs.lock();
+        let list = &mut ifp.addrs.lock().multicast;
         let at = list.iter().position(|member| member.addr == addr).ok_or(Errno::ENOENT)?;
         list[at].joins -= 1;
         if list[at].joins > 0 {

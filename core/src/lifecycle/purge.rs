@@ -28,7 +28,7 @@ pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr,
     }
     let mut ifa = Some(IfAddr::alloc(td.domain(), addr, prefix)?);
     let mut admit = || {
-        let mut addrs = ifp.addrs.lock();
+        let addrs = &mut ifp.addrs.lock().network;
         // Tested under the lock that detach purges under: what is added is purged.
         if ifp.is_dying() {
             return Err(Errno::ENXIO);
@@ -42,8 +42,7 @@ pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr,
         }
         Ok(())
     };
-    let stack_ops = *ifp.stack_ops.lock();
-    match stack_ops.and_then(|ops| ops.address) {
+    match ifp.stack_ops().and_then(|ops| ops.address) {
         Some(decide) => decide(td, ifp, &addr, &mut admit),
         None => admit(),
     }
@@ -58,7 +57,7 @@ pub fn if_addaddr<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, addr: SockAddr,
 /// `EADDRNOTAVAIL` if the interface does not have it.
 pub fn if_deladdr<P: Platform>(ifp: &Ifp<P>, addr: SockAddr) -> Result<(), Errno> {
     let removed = {
-        let mut addrs = ifp.addrs.lock();
+        let addrs = &mut ifp.addrs.lock().network;
         let at = addrs.iter().position(|other| other.sockaddr() == addr).ok_or(Errno::EADDRNOTAVAIL)?;
         addrs.remove(at)
     };
@@ -141,7 +140,7 @@ pub(crate) fn if_purgeaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     td.preempt();
     loop {
         // One at a time: freeing queues a callback and needs the lock released.
-        let Some(ifa) = ({ ifp.addrs.lock().pop() }) else { break };
+        let Some(ifa) = ({ ifp.addrs.lock().network.pop() }) else { break };
         ifa_free(ifa);
     }
 }
@@ -149,5 +148,36 @@ pub(crate) fn if_purgeaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 /// `if_purgemaddrs`: ends every multicast membership. The driver is not told.
 pub(super) fn if_purgemaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     td.preempt();
-    ifp.multiaddrs.lock().clear();
+    ifp.addrs.lock().multicast.clear();
+}
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::ifnet::IfFlags;
+    use crate::testing::{attached, gone, kernel};
+    use crate::{IfType, TaskMode, if_alloc, if_free};
+
+    #[test]
+    fn an_address_is_lent_to_what_has_one_and_lives() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [one, two] = [attached(&td, "em", 0), attached(&td, "em", 1)];
+        let fresh = if_alloc(&td, IfType::Other).expect("memory");
+        if_setlladdr(&td, &one, [2, 0, 0, 0, 0, 1]).expect("attached");
+        let lent = Option::clone(&*one.lladdr.lock()).expect("attached");
+        assert!(lladdr_lend(&td, &fresh, &lent).is_none(), "it has none that could be given back");
+        assert!(if_lladdr(&td, &fresh).is_none());
+        let own = lladdr_lend(&td, &two, &lent).expect("it has one");
+        assert_eq!(if_lladdr(&td, &two), if_lladdr(&td, &one));
+        lladdr_restore(&td, &two, own);
+        assert_eq!(if_lladdr(&td, &two), Some(SockAddr::Link([0; 6])));
+        two.set_flags(IfFlags::DYING);
+        assert!(lladdr_lend(&td, &two, &lent).is_none(), "it would be left with it");
+        assert_eq!(if_lladdr(&td, &two), Some(SockAddr::Link([0; 6])));
+        drop(lent);
+        if_free(&td, fresh);
+        gone(&td, one);
+        gone(&td, two);
+    }
 }

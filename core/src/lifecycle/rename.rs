@@ -2,7 +2,8 @@
 
 use crate::Errno;
 use crate::event::{Event, devctl, log};
-use crate::ifnet::{IfFlags, IfName, Ifp};
+use crate::ifnet::{IFDESCRSIZE, IfFlags, IfName, Ifp};
+use crate::mem::TryVec;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
@@ -58,9 +59,14 @@ pub fn if_rename<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, new_name: &str) 
 /// `SIOCSIFDESCR`: sets the description; an empty one clears it.
 ///
 /// # Errors
-/// `ENAMETOOLONG` for more than 63 bytes.
+/// `ENAMETOOLONG` for more than 63 bytes, `ENOMEM`.
 pub fn if_setdescription<P: Platform>(ifp: &Ifp<P>, text: &str) -> Result<(), Errno> {
-    let description = heapless::String::try_from(text).map_err(|_| Errno::ENAMETOOLONG)?;
-    ifp.names.lock().description = description;
+    if text.len() > IFDESCRSIZE {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    let mut description = TryVec::try_with_capacity(text.len(), ifp.domain.platform().allocator())?;
+    text.bytes().try_for_each(|byte| description.try_push(byte))?;
+    let former = core::mem::replace(&mut ifp.names.lock().description, description);
+    drop(former);
     Ok(())
 }

@@ -252,8 +252,7 @@ fn unregister_in<P: Platform>(td: &Thread<'_, P>, vnet: Option<&VnetRef<P>>, lis
         let vnet = ifp.if_vnet(td);
         let _cur = td.curvnet_set(Some(vnet.clone()));
         take_down(td, &ifp, false);
-        let stack_ops = *ifp.stack_ops.lock();
-        if let Some(ops) = stack_ops {
+        if let Some(ops) = ifp.stack_ops() {
             (ops.uninit)(td, &ifp);
         }
         release_names(td, &vnet, &ifp);

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | an object that epoch readers look at | [`Shared`], seen as [`Borrowed`], published in a [`Published`] |
 //! | a list of them, in order | [`TailQ`] |
+//! | what most of its kind never have | [`Once`] |
 //! | a driver's private part | [`AnyShared`] |
 //! | a bare reference count | [`Refcount`] |
 //! | the lowest free index or unit | [`IdSpace`] |
@@ -33,7 +34,7 @@ use crate::errno::Errno;
 
 pub use idspace::IdSpace;
 pub use pool::{FixedPool, PoolRef, StaticPool};
-pub use published::Published;
+pub use published::{Once, Published};
 pub use refcount::{Refcount, Underflow};
 pub use shared::{AnyShared, Borrowed, Shared};
 pub use table::{TryTable, hash_str, hash_u64};

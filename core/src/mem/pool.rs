@@ -1,8 +1,12 @@
 //! An allocator over one piece of memory, for a kernel that has no heap.
 //!
-//! Sizes are rounded up to powers of two. Each size has a list of free pieces, last freed first; what no list has is
-//! cut from the part of the memory that was never used. Pieces are never split or joined: a kernel's interfaces come
-//! and go in the same few sizes, and so the same history of calls always gives the same addresses.
+//! Sizes are rounded up to one of eight steps between two powers of two, so that no more than an eighth is lost. Each of
+//! these sizes has a list of free pieces, last freed first; what no list has is cut from the part of the memory that was
+//! never used. Pieces are never split or joined: a kernel's interfaces come and go in the same few sizes, and so the same
+//! history of calls always gives the same addresses.
+//!
+//! Pieces lie side by side, aligned to two words. What must be aligned to more is put into a larger piece, whose beginning
+//! is noted in the word before it.
 //!
 //! The pool has a spin lock of its own, and the core allocates and frees with a [`Mutex`](crate::platform::Mutex) held.
 //! Where that mutex masks interrupts or preemption, whoever holds the pool's lock must not be interrupted either: the next
@@ -21,10 +25,35 @@ use spin::Mutex;
 
 use crate::platform::spin::Mask;
 
-/// Pieces are at least so large, so that a free one has room for the link to the next.
-const SMALLEST: usize = size_of::<Option<NonNull<Free>>>().next_power_of_two();
-/// One list for each power of two.
-const CLASSES: usize = usize::BITS as usize;
+/// All pieces are aligned to this, and their sizes are multiples of it. A free one has room for the link to the next.
+const GRAIN: usize = 2 * size_of::<usize>();
+/// How many sizes there are from one power of two to the next, beginning with `STEPS * GRAIN`. Below, all multiples of
+/// `GRAIN` are sizes.
+const STEPS: usize = 8;
+/// Larger pieces are refused.
+const LARGEST: usize = 1 << 30;
+/// One list for each size.
+const CLASSES: usize = class_of(LARGEST) + 1;
+
+/// The number of the smallest size that is not less than `size`, which is greater than zero.
+const fn class_of(size: usize) -> usize {
+    // In grains, less one: the sizes of a class differ in bits below the uppermost four.
+    let grains = (size - 1) / GRAIN;
+    if grains < STEPS {
+        return grains;
+    }
+    let step = grains.ilog2() - STEPS.ilog2();
+    (grains >> step) + step as usize * STEPS
+}
+
+/// The reverse of [`class_of`]: the size of the pieces of a class.
+const fn size_of_class(class: usize) -> usize {
+    if class < STEPS {
+        return (class + 1) * GRAIN;
+    }
+    let step = class / STEPS - 1;
+    ((class % STEPS + STEPS + 1) << step) * GRAIN
+}
 
 /// A pool of memory that was given once and for all. Allocate from a [`PoolRef`].
 pub struct FixedPool<M = ()> {
@@ -40,7 +69,7 @@ struct Free {
 /// # Invariants
 ///
 /// * Bytes from `used` to `end` (relative to `start`) were never handed out.
-/// * A piece on `free[c]` is aligned to and has `1 << c` bytes, is in nobody's hands, and begins with a `Free`.
+/// * A piece on `free[c]` has `size_of_class(c)` bytes, is aligned to `GRAIN`, in nobody's hands, and begins with a `Free`.
 struct Pool {
     /// `None` before the memory is known.
     start: Option<NonNull<u8>>,
@@ -95,11 +124,17 @@ impl<M: Mask> FixedPool<M> {
         PoolRef(self)
     }
 
-    /// The size class that serves a layout: its pieces are large enough, and aligned to their size.
-    fn class(layout: Layout) -> Result<u32, AllocError> {
-        let size = layout.size().max(layout.align()).max(SMALLEST);
-        Ok(size.checked_next_power_of_two().ok_or(AllocError)?.trailing_zeros())
+    /// The class that serves a layout. The pieces have room for a word and for the alignment, if that is not theirs anyway.
+    fn class(layout: Layout) -> Result<usize, AllocError> {
+        let spare = if is_wide(layout) { layout.align() } else { 0 };
+        let size = layout.size().max(1).checked_add(spare).ok_or(AllocError)?;
+        if size <= LARGEST { Ok(class_of(size)) } else { Err(AllocError) }
     }
+}
+
+/// Whether a layout wants more alignment than pieces have.
+fn is_wide(layout: Layout) -> bool {
+    layout.align() > GRAIN
 }
 
 /// A [`FixedPool`] together with its `N` bytes, for a `static`: a kernel without a heap writes one line and no `unsafe`.
@@ -167,18 +202,19 @@ impl Pool {
     /// Without memory.
     const EMPTY: Self = Self { start: None, used: 0, end: 0, in_use: 0, free: [None; CLASSES] };
 
-    fn take(&mut self, class: u32) -> Option<NonNull<u8>> {
-        let size = 1_usize << class;
-        let piece = match self.free[class as usize] {
+    fn take(&mut self, class: usize) -> Option<NonNull<u8>> {
+        let size = size_of_class(class);
+        let piece = match self.free[class] {
             Some(free) => {
                 // SAFETY: a piece on a free list begins with a `Free` and is ours (invariant).
-                self.free[class as usize] = unsafe { free.as_ref().next };
+                self.free[class] = unsafe { free.as_ref().next };
                 free.cast()
             }
             None => {
                 let start = self.start?;
                 let address = start.addr().get() + self.used;
-                let padding = address.wrapping_neg() & (size - 1);
+                // Not zero before the first piece at most.
+                let padding = address.wrapping_neg() % GRAIN;
                 let begin = self.used.checked_add(padding)?;
                 let after = begin.checked_add(size)?;
                 if after > self.end {
@@ -196,12 +232,12 @@ impl Pool {
     /// # Safety
     ///
     /// `piece` was taken with the same class, and is not used by the caller any more.
-    unsafe fn give(&mut self, piece: NonNull<u8>, class: u32) {
+    unsafe fn give(&mut self, piece: NonNull<u8>, class: usize) {
         let free = piece.cast::<Free>();
-        // SAFETY: the piece is the pool's again, aligned and large enough for a `Free` (`SMALLEST`).
-        unsafe { free.write(Free { next: self.free[class as usize] }) };
-        self.free[class as usize] = Some(free);
-        self.in_use -= 1 << class;
+        // SAFETY: the piece is the pool's again, aligned and large enough for a `Free` (`GRAIN`).
+        unsafe { free.write(Free { next: self.free[class] }) };
+        self.free[class] = Some(free);
+        self.in_use -= size_of_class(class);
     }
 }
 
@@ -239,19 +275,36 @@ impl<M: Mask> fmt::Debug for PoolRef<M> {
 // SAFETY:
 // 1. A piece stays valid until it is given back: the memory is `'static`, and pieces overlap no others.
 // 2. Copies are of the same pool, so each may free what another allocated.
-// 3. A piece fits its layout: its size and its alignment are a power of two not smaller than either of the layout's.
+// 3. What is given out fits its layout: the piece is as large and as aligned, or larger by the alignment that is wanted.
 unsafe impl<M: Mask> Allocator for PoolRef<M> {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
         let class = FixedPool::<M>::class(layout)?;
-        let piece = self.0.locked(|pool| pool.take(class)).ok_or(AllocError)?;
+        let mut piece = self.0.locked(|pool| pool.take(class)).ok_or(AllocError)?;
+        if is_wide(layout) {
+            // From one grain on, so that there is a word before it.
+            let shift = layout.align() - piece.addr().get() % layout.align();
+            // SAFETY:
+            // 1. `shift` is at most the alignment, by which the piece is larger than the layout.
+            // 2. Both addresses are multiples of a grain and differ: the word before the second one is in the piece.
+            unsafe {
+                let at = piece.add(shift);
+                at.cast::<NonNull<u8>>().sub(1).write(piece);
+                piece = at;
+            }
+        }
         Ok(NonNull::slice_from_raw_parts(piece, layout.size()))
     }
 
     unsafe fn deallocate(&self, piece: NonNull<u8>, layout: Layout) {
         let Ok(class) = FixedPool::<M>::class(layout) else { return };
-        // SAFETY: the caller promises that the piece came from this pool with a layout that fits, and the class depends
-        // on the layout only.
-        unsafe { self.0.locked(|pool| pool.give(piece, class)) };
+        // SAFETY:
+        // 1. The caller promises that the piece came from this pool with a layout that fits, and the class and the width
+        //    depend on the layout only.
+        // 2. Before what is wide stands where its piece begins.
+        unsafe {
+            let piece = if is_wide(layout) { piece.cast::<NonNull<u8>>().sub(1).read() } else { piece };
+            self.0.locked(|pool| pool.give(piece, class));
+        }
     }
 }
 
@@ -311,21 +364,33 @@ mod tests {
     }
 
     #[test]
+    fn an_eighth_is_lost_at_most() {
+        for size in (1..5000).chain([LARGEST / 8 * 7, LARGEST - 1, LARGEST]) {
+            let class = class_of(size);
+            let piece = size_of_class(class);
+            assert!(piece >= size && piece.is_multiple_of(GRAIN), "{size}: {piece}");
+            assert!(piece - size < GRAIN || piece - size <= size / STEPS, "{size}: {piece}");
+            assert!(class == 0 || size_of_class(class - 1) < size, "{size} fits a smaller one than {piece}");
+        }
+        assert_eq!(size_of_class(CLASSES - 1), LARGEST);
+    }
+
+    #[test]
     fn last_freed_first_and_exhaustion() {
-        let pool = pool(256);
-        assert_eq!(pool.capacity(), 256);
+        let pool = pool(270);
+        assert_eq!(pool.capacity(), 270);
         let at = pool.by_ref();
         let mut pieces = Vec::new();
         while let Ok(piece) = at.allocate(layout(60, 4)) {
             pieces.push(piece);
         }
-        assert!((3..=4).contains(&pieces.len()));
-        assert_eq!(pool.in_use(), pieces.len() * 64);
+        // The first begins at a multiple of the grain.
+        assert_eq!((pieces.len(), pool.in_use()), (4, 256));
         assert!(at.allocate(layout(usize::MAX / 4, 1)).is_err());
         let last = pieces.pop().expect("a piece");
         // SAFETY: it was allocated with a layout of the same class.
         unsafe { at.deallocate(last.cast(), layout(60, 4)) };
-        assert_eq!(at.allocate(layout(33, 1)).expect("memory").cast::<u8>(), last.cast());
+        assert_eq!(at.allocate(layout(50, 1)).expect("memory").cast::<u8>(), last.cast());
     }
 
     #[test]

@@ -8,7 +8,6 @@
 #![expect(unsafe_code, reason = "counts references by hand, and frees memory after a grace period")]
 
 use core::any::TypeId;
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -44,11 +43,9 @@ struct Kind {
 ///
 /// * Pointers to a block are made from the one that the allocator gave, never from a reference to a part of it.
 /// * `value` is there while `count` is not zero, and until a grace period has gone by after that.
-/// * `deferred` belongs to whoever has claimed `header.context`.
 #[repr(C)]
 pub(super) struct Block<T, P: Platform> {
     pub(super) header: Header<P>,
-    deferred: UnsafeCell<Option<fn(&T)>>,
     value: ManuallyDrop<T>,
 }
 
@@ -124,6 +121,7 @@ unsafe fn destroy<T, P: Platform>(context: NonNull<Context>) {
 /// # Invariants
 ///
 /// `block` is alive, holds a `T`, and this handle is one of its `count`.
+#[repr(transparent)]
 pub struct Shared<T, P: Platform> {
     block: NonNull<Block<T, P>>,
     owns: PhantomData<T>,
@@ -149,7 +147,7 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
         let allocator = domain.platform().allocator();
         let header =
             Header { context: Context::new(), count: AtomicUsize::new(1), domain: domain.clone(), kind: Self::KIND };
-        let block = Block { header, deferred: UnsafeCell::new(None), value: ManuallyDrop::new(value) };
+        let block = Block { header, value: ManuallyDrop::new(value) };
         let block = match raw::try_alloc(&allocator, block) {
             Ok(block) => block,
             Err((no_mem, block)) => {
@@ -162,12 +160,15 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
 
     /// `epoch_call(9)`: after a grace period, calls `f` once on the object, and then gives up this handle.
     ///
-    /// Never allocates and never blocks: it uses the same room in the object's header as the object's own end.
+    /// Never allocates and never blocks: it uses the same room in the object's header as the object's own end. There is no
+    /// room for anything that `f` might capture: a function or a closure without captures, or it does not compile.
     ///
     /// # Panics
     ///
     /// The emulated kernel panics if the object is still queued from an earlier call. FreeBSD would corrupt its lists.
-    pub fn defer(self, f: fn(&T)) {
+    pub fn defer<F: Fn(&T) + Copy + Send + 'static>(self, f: F) {
+        const { assert!(size_of::<F>() == 0, "a deferred function captures nothing") };
+        let _ = f;
         let this = ManuallyDrop::new(self);
         // SAFETY: the block is alive (invariant).
         let block = unsafe { this.block.as_ref() };
@@ -180,13 +181,12 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
                 this.addr()
             ));
         }
-        // SAFETY: the context is claimed, so `deferred` is ours.
-        unsafe { *block.deferred.get() = Some(f) };
         // SAFETY:
         // 1. The context is claimed; `run_deferred` releases it.
         // 2. The handle in `this`, which is not dropped here, keeps the block alive until then.
-        // 3. `T: Send + Sync`: `f` may look at it on any thread.
-        unsafe { domain.call(this.block.cast(), run_deferred::<T, P>) };
+        // 3. `T: Send + Sync`: `f` may look at it on any thread, and there is nothing of `f` that could not go there.
+        // 4. There is an `F`, which was given here.
+        unsafe { domain.call(this.block.cast(), run_deferred::<T, P, F>) };
     }
 }
 
@@ -194,17 +194,13 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
 ///
 /// # Safety
 ///
-/// `context` is that of a `Block<T, P>`, and the callback owns one of its handles.
-unsafe fn run_deferred<T: Send + Sync + 'static, P: Platform>(context: NonNull<Context>) {
+/// `context` is that of a `Block<T, P>`, and the callback owns one of its handles. `F` has no size, and there was one.
+unsafe fn run_deferred<T: Send + Sync + 'static, P: Platform, F: Fn(&T) + Copy + Send>(context: NonNull<Context>) {
     let this = Shared::<T, P> { block: context.cast(), owns: PhantomData };
-    // SAFETY:
-    // 1. The handle keeps the block alive.
-    // 2. The context is still claimed, on our behalf, so `deferred` is ours.
-    let f = unsafe { (*this.block.as_ref().deferred.get()).take() };
     this.header().context.release();
-    if let Some(f) = f {
-        f(&this);
-    }
+    // SAFETY: an `F` was given to `defer`, and it is `Copy`: another one is made of no bytes.
+    let f = unsafe { NonNull::<F>::dangling().read() };
+    f(&this);
 }
 
 impl<T, P: Platform> Shared<T, P> {
@@ -237,18 +233,15 @@ impl<T, P: Platform> Shared<T, P> {
         Borrowed { block: self.block, during: PhantomData }
     }
 
-    /// The handle as a pointer, which now stands for it.
-    pub(super) fn into_block(self) -> NonNull<Block<T, P>> {
-        ManuallyDrop::new(self).block
+    /// The same handle, with its type forgotten.
+    pub(super) fn into_untyped(self) -> AnyShared<P> {
+        AnyShared { header: ManuallyDrop::new(self).block.cast() }
     }
 
-    /// The reverse of [`into_block`](Self::into_block).
-    ///
-    /// # Safety
-    ///
-    /// `block` stands for a handle, which is the result from now on.
-    pub(super) unsafe fn from_block(block: NonNull<Block<T, P>>) -> Self {
-        Self { block, owns: PhantomData }
+    /// This handle, with its type forgotten.
+    pub(super) fn untyped(&self) -> &AnyShared<P> {
+        // SAFETY: both are nothing but a pointer to the same block (`repr(transparent)`), and a handle of it.
+        unsafe { &*core::ptr::from_ref(self).cast() }
     }
 }
 
@@ -292,13 +285,6 @@ pub struct Borrowed<'g, T, P: Platform> {
 }
 
 impl<'g, T, P: Platform> Borrowed<'g, T, P> {
-    /// # Safety
-    ///
-    /// The value in `block` is not dropped during `'g`.
-    pub(super) unsafe fn new(block: NonNull<Block<T, P>>) -> Self {
-        Self { block, during: PhantomData }
-    }
-
     /// A handle that outlives the section, unless the last one is gone already and the object waits for its end.
     #[must_use]
     pub fn try_share(self) -> Option<Shared<T, P>> {
@@ -354,6 +340,7 @@ impl<T: fmt::Debug, P: Platform> fmt::Debug for Borrowed<'_, T, P> {
 /// # Invariants
 ///
 /// As for [`Shared`]: `header` begins a live block, and this handle is one of its count.
+#[repr(transparent)]
 pub struct AnyShared<P: Platform> {
     header: NonNull<Header<P>>,
 }
@@ -367,7 +354,7 @@ impl<T: Send + Sync + 'static, P: Platform> Shared<T, P> {
     /// Forgets the type.
     #[must_use]
     pub fn erase(self) -> AnyShared<P> {
-        AnyShared { header: self.into_block().cast() }
+        self.into_untyped()
     }
 }
 
@@ -405,6 +392,38 @@ impl<P: Platform> AnyShared<P> {
         self.header.addr().get()
     }
 
+    pub(super) fn domain(&self) -> &DomainRef<P> {
+        &self.header().domain
+    }
+
+    /// Looks at the object through this handle as a reader would.
+    pub(super) fn borrow(&self) -> AnyBorrowed<'_, P> {
+        AnyBorrowed { header: self.header, during: PhantomData }
+    }
+
+    /// The handle as a pointer, which now stands for it.
+    pub(super) fn into_header(self) -> NonNull<Header<P>> {
+        ManuallyDrop::new(self).header
+    }
+
+    /// The reverse of [`into_header`](Self::into_header).
+    ///
+    /// # Safety
+    ///
+    /// `header` stands for a handle, which is the result from now on.
+    pub(super) unsafe fn from_header(header: NonNull<Header<P>>) -> Self {
+        Self { header }
+    }
+
+    /// The reverse of [`Shared::into_untyped`].
+    ///
+    /// # Safety
+    ///
+    /// The object is a `T`.
+    pub(super) unsafe fn into_typed<T>(self) -> Shared<T, P> {
+        Shared { block: self.into_header().cast(), owns: PhantomData }
+    }
+
     fn block_of<T: 'static>(&self) -> Option<NonNull<Block<T, P>>> {
         ((self.header().kind.type_id)() == TypeId::of::<T>()).then_some(self.header.cast())
     }
@@ -429,6 +448,44 @@ impl<P: Platform> fmt::Debug for AnyShared<P> {
         write!(f, "AnyShared({} at {:#x})", self.type_name(), self.addr())
     }
 }
+
+/// A [`Borrowed`] whose type is not known at compile time.
+///
+/// # Invariants
+///
+/// As for [`Borrowed`].
+pub(super) struct AnyBorrowed<'g, P: Platform> {
+    header: NonNull<Header<P>>,
+    during: PhantomData<&'g ()>,
+}
+
+impl<'g, P: Platform> AnyBorrowed<'g, P> {
+    /// # Safety
+    ///
+    /// The value of the object is not dropped during `'g`.
+    pub(super) unsafe fn new(header: NonNull<Header<P>>) -> Self {
+        Self { header, during: PhantomData }
+    }
+
+    pub(super) fn addr(self) -> usize {
+        self.header.addr().get()
+    }
+
+    /// # Safety
+    ///
+    /// The object is a `T`.
+    pub(super) unsafe fn typed<T>(self) -> Borrowed<'g, T, P> {
+        Borrowed { block: self.header.cast(), during: PhantomData }
+    }
+}
+
+impl<P: Platform> Clone for AnyBorrowed<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Platform> Copy for AnyBorrowed<'_, P> {}
 
 #[cfg(test)]
 mod tests;

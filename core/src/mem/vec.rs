@@ -2,6 +2,9 @@
 //!
 //! Why not `allocator_api2::vec::Vec`: that one links the `alloc` crate, and a kernel that links `alloc` must define a
 //! global allocator. This one needs nothing but [`core`] and the [`Allocator`] it is given.
+//!
+//! Most vectors of a kernel are empty: the addresses of an interface, the listeners of a tap. So the length and the
+//! capacity are in the allocation, in front of the values, and an empty vector is a null pointer beside its allocator.
 #![expect(unsafe_code, reason = "owns an array of memory by hand")]
 
 use core::alloc::Layout;
@@ -18,14 +21,20 @@ use super::NoMem;
 ///
 /// # Invariants
 ///
-/// `memory` is room for `capacity` values of `T`, from `allocator`; the first `len` of them are there. If `capacity` is
-/// zero or `T` has no size, nothing is allocated and `memory` dangles.
+/// If there is an `array`, it came from `allocator` with [`layout`](Self::layout) of its capacity. The first `len` of its
+/// places have values, and `len <= capacity`.
 pub struct TryVec<T, A: Allocator> {
-    memory: NonNull<T>,
-    capacity: usize,
-    len: usize,
+    array: Option<NonNull<Array<T>>>,
     allocator: A,
     owns: PhantomData<T>,
+}
+
+/// What is allocated; the values follow.
+#[repr(C)]
+struct Array<T> {
+    len: usize,
+    capacity: usize,
+    values: [T; 0],
 }
 
 // SAFETY: it owns its values and its allocator, like an array next to an allocator.
@@ -36,8 +45,7 @@ unsafe impl<T: Sync, A: Allocator + Sync> Sync for TryVec<T, A> {}
 impl<T, A: Allocator> TryVec<T, A> {
     /// An empty vector. Allocates nothing.
     pub const fn new(allocator: A) -> Self {
-        let capacity = if size_of::<T>() == 0 { usize::MAX } else { 0 };
-        Self { memory: NonNull::dangling(), capacity, len: 0, allocator, owns: PhantomData }
+        Self { array: None, allocator, owns: PhantomData }
     }
 
     /// An empty vector with room for `capacity` values.
@@ -57,12 +65,13 @@ impl<T, A: Allocator> TryVec<T, A> {
     ///
     /// [`NoMem`] if the room cannot be allocated; nothing has changed then.
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), NoMem> {
-        if additional <= self.capacity - self.len {
+        let (len, capacity) = self.extent();
+        if additional <= capacity - len {
             return Ok(());
         }
-        let wanted = self.len.checked_add(additional).ok_or(NoMem)?;
+        let wanted = len.checked_add(additional).ok_or(NoMem)?;
         // Doubling keeps the cost of a push constant on average.
-        self.grow_to(wanted.max(self.capacity.saturating_mul(2)).max(4))
+        self.grow_to(wanted.max(capacity.saturating_mul(2)).max(4))
     }
 
     /// As [`try_reserve`](Self::try_reserve), without room to spare.
@@ -71,10 +80,11 @@ impl<T, A: Allocator> TryVec<T, A> {
     ///
     /// [`NoMem`] if the room cannot be allocated; nothing has changed then.
     pub fn try_reserve_exact(&mut self, additional: usize) -> Result<(), NoMem> {
-        if additional <= self.capacity - self.len {
+        let (len, capacity) = self.extent();
+        if additional <= capacity - len {
             return Ok(());
         }
-        self.grow_to(self.len.checked_add(additional).ok_or(NoMem)?)
+        self.grow_to(len.checked_add(additional).ok_or(NoMem)?)
     }
 
     /// Appends a value.
@@ -83,8 +93,16 @@ impl<T, A: Allocator> TryVec<T, A> {
     ///
     /// [`NoMem`] if there is no room and none can be had; the value is dropped.
     pub fn try_push(&mut self, value: T) -> Result<(), NoMem> {
-        let end = self.len;
-        self.try_insert(end, value)
+        self.try_reserve(1)?;
+        let Some(mut array) = self.array else { return Err(NoMem) };
+        // SAFETY:
+        // 1. The array is ours, and nobody else looks at it meanwhile.
+        // 2. `len < capacity`, so the place is in the allocation; nothing is there that would be overwritten.
+        unsafe {
+            Self::values(array).add(array.as_ref().len).write(value);
+            array.as_mut().len += 1;
+        }
+        Ok(())
     }
 
     /// Puts a value at `index`, and moves those behind it up.
@@ -97,26 +115,27 @@ impl<T, A: Allocator> TryVec<T, A> {
     ///
     /// If `index` is greater than the length.
     pub fn try_insert(&mut self, index: usize, value: T) -> Result<(), NoMem> {
-        assert!(index <= self.len, "insertion index {index} is beyond the length {}", self.len);
-        self.try_reserve(1)?;
-        // SAFETY:
-        // 1. `index <= len < capacity`, so both places are in the allocation; the places from `index + 1` on have room
-        //    for `len - index` values.
-        // 2. The place at `index` has been moved out of, or was never filled, so nothing is overwritten.
-        unsafe {
-            let place = self.memory.add(index);
-            place.copy_to(place.add(1), self.len - index);
-            place.write(value);
+        assert!(index <= self.len(), "insertion index {index} is beyond the length {}", self.len());
+        // By swaps, here and in `remove`: such arrays are short, and a small kernel that copies nothing onto itself links no
+        // `memmove`.
+        self.try_push(value)?;
+        for at in (index + 1..self.len()).rev() {
+            self.swap(at - 1, at);
         }
-        self.len += 1;
         Ok(())
     }
 
     /// Takes the last value.
     pub fn pop(&mut self) -> Option<T> {
-        self.len = self.len.checked_sub(1)?;
-        // SAFETY: the value at the old last place is there, and with the smaller length nobody else will read it.
-        Some(unsafe { self.memory.add(self.len).read() })
+        let mut array = self.array?;
+        // SAFETY:
+        // 1. The array is ours, and nobody else looks at it meanwhile.
+        // 2. The value at the old last place is there, and with the smaller length nobody else will read it.
+        unsafe {
+            let last = array.as_ref().len.checked_sub(1)?;
+            array.as_mut().len = last;
+            Some(Self::values(array).add(last).read())
+        }
     }
 
     /// Takes the value at `index`, and moves those behind it down.
@@ -125,17 +144,11 @@ impl<T, A: Allocator> TryVec<T, A> {
     ///
     /// If there is no such value.
     pub fn remove(&mut self, index: usize) -> T {
-        assert!(index < self.len, "removal index {index} is beyond the length {}", self.len);
-        self.len -= 1;
-        // SAFETY:
-        // 1. `index` is a value that is there; it is read once, because its place is filled by the next or cut off.
-        // 2. `len - index` values (with the new length) follow it.
-        unsafe {
-            let place = self.memory.add(index);
-            let value = place.read();
-            place.copy_from(place.add(1), self.len - index);
-            value
+        assert!(index < self.len(), "removal index {index} is beyond the length {}", self.len());
+        for at in index + 1..self.len() {
+            self.swap(at - 1, at);
         }
+        self.pop().expect("there is a value at the index")
     }
 
     /// Takes the value at `index`, and puts the last one into its place.
@@ -144,14 +157,14 @@ impl<T, A: Allocator> TryVec<T, A> {
     ///
     /// If there is no such value.
     pub fn swap_remove(&mut self, index: usize) -> T {
-        let last = self.len.checked_sub(1).expect("swap_remove from an empty vector");
+        let last = self.len().checked_sub(1).expect("swap_remove from an empty vector");
         self.swap(index, last);
         self.remove(last)
     }
 
     /// Keeps the first `len` values and drops the others.
     pub fn truncate(&mut self, len: usize) {
-        while self.len > len {
+        while self.len() > len {
             self.pop();
         }
     }
@@ -164,9 +177,12 @@ impl<T, A: Allocator> TryVec<T, A> {
     /// Keeps the values that `keep` wants, in their order.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         let mut kept = 0;
-        for index in 0..self.len {
+        for index in 0..self.len() {
             if keep(&self[index]) {
-                self.swap(kept, index);
+                if kept < index {
+                    let (before, from) = self.split_at_mut(index);
+                    core::mem::swap(&mut before[kept], &mut from[0]);
+                }
                 kept += 1;
             }
         }
@@ -176,7 +192,7 @@ impl<T, A: Allocator> TryVec<T, A> {
     /// How many values fit without allocating.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.extent().1
     }
 
     /// Where the memory comes from.
@@ -184,33 +200,48 @@ impl<T, A: Allocator> TryVec<T, A> {
         &self.allocator
     }
 
+    /// The length and the capacity.
+    fn extent(&self) -> (usize, usize) {
+        // SAFETY: the array is ours, and `&self` guards it.
+        self.array.map_or((0, 0), |array| unsafe { (array.as_ref().len, array.as_ref().capacity) })
+    }
+
+    /// Where the values begin. The pointer is one to the whole allocation.
+    fn values(array: NonNull<Array<T>>) -> NonNull<T> {
+        // SAFETY: the values follow what is in front of them, in the same allocation (`repr(C)`).
+        unsafe { array.byte_add(size_of::<Array<T>>()).cast() }
+    }
+
     fn grow_to(&mut self, capacity: usize) -> Result<(), NoMem> {
-        let new = Layout::array::<T>(capacity).map_err(|_| NoMem)?;
-        let memory = if self.capacity == 0 {
-            self.allocator.allocate(new)
-        } else {
+        let (len, old) = self.extent();
+        let new = Self::layout(capacity)?;
+        let memory = match self.array {
+            None => self.allocator.allocate(new),
             // SAFETY:
             // 1. The memory came from this allocator with this layout (invariant).
-            // 2. The new layout has the same alignment, and is larger: callers ask for more than `capacity`.
-            unsafe { self.allocator.grow(self.memory.cast(), Self::layout(self.capacity), new) }
+            // 2. The new layout has the same alignment, and is not smaller: callers ask for more than the capacity.
+            Some(array) => unsafe { self.allocator.grow(array.cast(), Self::layout(old)?, new) },
         };
-        self.memory = memory.map_err(|_| NoMem)?.cast();
-        self.capacity = capacity;
+        let array = memory.map_err(|_| NoMem)?.cast::<Array<T>>();
+        // SAFETY: the memory has room for an `Array` and is ours; what follows it has been copied by the allocator.
+        unsafe { array.write(Array { len, capacity, values: [] }) };
+        self.array = Some(array);
         Ok(())
     }
 
-    /// The layout of an allocation that was made.
-    fn layout(capacity: usize) -> Layout {
-        Layout::array::<T>(capacity).expect("the layout was valid when the memory was allocated")
+    /// The layout of an allocation for so many values.
+    fn layout(capacity: usize) -> Result<Layout, NoMem> {
+        let values = Layout::array::<T>(capacity).map_err(|_| NoMem)?;
+        Layout::new::<Array<T>>().extend(values).map(|(all, _)| all).map_err(|_| NoMem)
     }
 }
 
 impl<T, A: Allocator> Drop for TryVec<T, A> {
     fn drop(&mut self) {
         self.clear();
-        if size_of::<T>() != 0 && self.capacity != 0 {
+        if let (Some(array), Ok(layout)) = (self.array, Self::layout(self.capacity())) {
             // SAFETY: the memory came from this allocator with this layout, and all values are gone.
-            unsafe { self.allocator.deallocate(self.memory.cast(), Self::layout(self.capacity)) };
+            unsafe { self.allocator.deallocate(array.cast(), layout) };
         }
     }
 }
@@ -219,15 +250,17 @@ impl<T, A: Allocator> Deref for TryVec<T, A> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `memory` is aligned and not null, the first `len` values are there, and `&self` guards them.
-        unsafe { core::slice::from_raw_parts(self.memory.as_ptr(), self.len) }
+        let Some(array) = self.array else { return &[] };
+        // SAFETY: the first `len` values of the array are there, aligned, and `&self` guards them.
+        unsafe { core::slice::from_raw_parts(Self::values(array).as_ptr(), array.as_ref().len) }
     }
 }
 
 impl<T, A: Allocator> DerefMut for TryVec<T, A> {
     fn deref_mut(&mut self) -> &mut [T] {
+        let Some(array) = self.array else { return &mut [] };
         // SAFETY: as for `deref`, with `&mut self`.
-        unsafe { core::slice::from_raw_parts_mut(self.memory.as_ptr(), self.len) }
+        unsafe { core::slice::from_raw_parts_mut(Self::values(array).as_ptr(), array.as_ref().len) }
     }
 }
 
@@ -312,8 +345,10 @@ mod tests {
         let arena = Arena::default();
         let mut vec = TryVec::new(arena.clone());
         for _ in 0..100 {
-            vec.try_push(()).expect("no memory is needed");
+            vec.try_push(()).expect("memory");
         }
-        assert_eq!((vec.len(), vec.pop(), arena.total()), (100, Some(()), 0));
+        assert_eq!((vec.len(), vec.pop()), (100, Some(())));
+        drop(vec);
+        assert_eq!(arena.live(), 0);
     }
 }

@@ -310,7 +310,7 @@ impl<P: Platform> Sx<P> {
 
     fn acquired(&self, td: &Td<'_, P>, exclusive: bool, location: &'static Location<'static>) {
         let (lock, class, name) = (self.channel(), self.class, self.name);
-        td.push_held(Held { lock, class, name, exclusive, depth: 1, location });
+        td.push_held(&Held { lock, class, name, exclusive, depth: 1, location });
         td.platform().lock_event(td.id(), name, LockEvent::Acquired { exclusive });
     }
 

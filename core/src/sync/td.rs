@@ -46,7 +46,8 @@ impl<'p, P: Platform> Td<'p, P> {
         Self { id, platform, witness: None, sections: Cell::new(0), held: RefCell::new(heapless::Vec::new()) }
     }
 
-    /// The same with a lock-order witness that watches this thread. All threads should have the same one.
+    /// The same with a lock-order witness that watches this thread, if the feature `witness` is on. All threads should
+    /// have the same one.
     pub const fn with_witness(id: ThreadId, platform: &'p P, witness: &'p Witness) -> Self {
         let mut td = Self::new(id, platform);
         td.witness = Some(witness);
@@ -65,9 +66,9 @@ impl<'p, P: Platform> Td<'p, P> {
         self.platform
     }
 
-    /// The witness that watches this thread's locks.
+    /// The witness that watches this thread's locks. Without the feature there is none, and its code is not linked.
     pub const fn witness(&self) -> Option<&'p Witness> {
-        self.witness
+        if cfg!(any(feature = "witness", test)) { self.witness } else { None }
     }
 
     /// Notes that an epoch section was opened: `td_epochnest++`. Returns how many are open now. For the epoch; it
@@ -179,7 +180,7 @@ impl<'p, P: Platform> Td<'p, P> {
         name: &'static str,
         at: &'static Location<'static>,
     ) {
-        if let Some(witness) = self.witness
+        if let Some(witness) = self.witness()
             && !witness.knows(&self.held.borrow(), class)
         {
             self.learn_order(witness, lock, class, name, at);
@@ -208,9 +209,11 @@ impl<'p, P: Platform> Td<'p, P> {
     /// # Panics
     ///
     /// When the thread holds more than [`HELD_MAX`] different locks.
-    pub(super) fn push_held(&self, held: Held) {
-        let pushed = self.held.borrow_mut().push(held);
-        if let Err(held) = pushed {
+    // Not inlined: a copy from one known place to another is a `memcpy`; put together with the caller's it is a `memmove`,
+    // of which a small kernel has no other use.
+    #[inline(never)]
+    pub(super) fn push_held(&self, held: &Held) {
+        if self.held.borrow_mut().push(*held).is_err() {
             self.panic(format_args!("{}: thread {} holds more than {HELD_MAX} sx locks", held.name, self.id.0));
         }
     }
@@ -233,7 +236,10 @@ impl<'p, P: Platform> Td<'p, P> {
         stack[position].depth -= 1;
         let last = stack[position].depth == 0;
         if last {
-            stack.remove(position);
+            for at in position + 1..stack.len() {
+                stack[at - 1] = stack[at];
+            }
+            stack.pop();
         }
         last
     }

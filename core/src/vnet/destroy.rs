@@ -105,8 +105,7 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
 
 /// The end of a vnet: breaks the cycles of handles, so that its memory can go.
 fn retire<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
-    let all = vnet.all.lock().take();
-    drop(all);
+    vnet.groups.end();
     vnet.set_destroyed();
     td.preempt();
 }

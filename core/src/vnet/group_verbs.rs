@@ -3,7 +3,7 @@
 use crate::Errno;
 use crate::event::Event;
 use crate::hazard::Hazard;
-use crate::ifnet::group::{Group, Membership, Sides};
+use crate::ifnet::group::{ALL, Group, KindGroup, Membership, Sides, Spare};
 use crate::ifnet::{IfName, Ifp};
 use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
@@ -16,7 +16,7 @@ impl<P: Platform> Vnet<P> {
     /// The group of this name. Under `ifnet_sx`, or for a report.
     fn find_group(&self, td: &Thread<'_, P>, name: &str) -> Option<Shared<Group<P>, P>> {
         let section = td.net_epoch_enter();
-        self.groups.iter(&section).find(|group| **group.name() == *name).and_then(|group| group.try_share())
+        self.groups.existing.iter(&section).find(|group| **group.name() == *name).and_then(|group| group.try_share())
     }
 }
 
@@ -47,16 +47,49 @@ pub fn if_addgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) ->
         return Err(Errno::ENXIO);
     }
     vnet.changes(td, "if_addgroup");
-    let membership = Membership::alloc(td.domain())?;
+    let Spare(membership) = Spare::try_new(td.domain())?;
     let group = Group::alloc(td.domain(), &name)?;
     join(td, &vnet, ifp, &group, &membership)
+}
+
+/// Joins the group `all` of a vnet with the spare for it.
+pub(crate) fn join_all<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
+    let all = vnet.groups.all();
+    let spare = ifp.groups.spares.lock().all.take();
+    if let (Some(all), Some(Spare(membership))) = (all, spare) {
+        // A member already can only be one that joined by hand while it was off the list.
+        let _ = join(td, vnet, ifp, &all, &membership);
+    }
+}
+
+/// Gives an interface the spare for the group of its kind.
+pub(crate) fn give_spare<P: Platform>(ifp: &Ifp<P>, spare: Spare<P>) {
+    let none = ifp.groups.spares.lock().cloner.replace(spare);
+    drop(none);
+}
+
+/// Joins the group of a kind, in the vnet where the interface is, with the spare for it.
+pub(crate) fn join_kind<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, group: &KindGroup<P>) {
+    let Some(Spare(membership)) = ({ ifp.groups.spares.lock().cloner.take() }) else { return };
+    let vnet = ifp.if_vnet(td);
+    // A member already is one that joined by hand.
+    if join(td, &vnet, ifp, &group.0, &membership).is_err() {
+        give_spare(ifp, Spare(membership));
+    }
+}
+
+/// Leaves the group of a kind; the membership is the spare again.
+pub(crate) fn leave_kind<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>, name: &str) {
+    if let Some(membership) = leave(td, vnet, ifp, name, Grace::Shared) {
+        give_spare(ifp, Spare(membership));
+    }
 }
 
 /// Joins `group`, or the group that already has its name; `membership` must not be in force.
 ///
 /// # Errors
 /// `EEXIST` for a member.
-pub(crate) fn join<P: Platform>(
+fn join<P: Platform>(
     td: &Thread<'_, P>,
     vnet: &VnetRef<P>,
     ifp: &Ifp<P>,
@@ -71,11 +104,11 @@ pub(crate) fn join<P: Platform>(
     let is_new = existing.is_none();
     let group = existing.unwrap_or_else(|| {
         // Refused only if it is on another vnet's list, which needs the hole of `group-race-on-move`.
-        let _ = vnet.groups.insert_tail(group);
+        let _ = vnet.groups.existing.insert_tail(group);
         group.clone()
     });
     membership.set_sides(Some(Sides { group: group.clone(), ifp: ifp.clone() }));
-    let joined = group.members.insert_tail(membership) && ifp.groups.insert_tail(membership);
+    let joined = group.members.insert_tail(membership) && ifp.groups.joined.insert_tail(membership);
     debug_assert!(joined, "a membership that is not in force is on no list");
     drop(wlock);
 
@@ -111,7 +144,7 @@ pub fn if_delgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) ->
 /// FreeBSD waits for readers each time, so that it can free the group. Here what a reader sees is kept by handles: only
 /// the public [`if_delgroup`] owes a grace period, after which no reader takes the interface for a member. An interface
 /// that is being taken down or moved has had one, or shares one.
-pub(crate) fn leave<P: Platform>(
+fn leave<P: Platform>(
     td: &Thread<'_, P>,
     vnet: &VnetRef<P>,
     ifp: &Ifp<P>,
@@ -121,12 +154,12 @@ pub(crate) fn leave<P: Platform>(
     let wlock = td.kernel().ifnet_sx.xlock(td);
     let membership = find_membership(td, ifp, name)?;
     let group = membership.sides()?.group;
-    let left = ifp.groups.remove(&membership) && group.members.remove(&membership);
+    let left = ifp.groups.joined.remove(&membership) && group.members.remove(&membership);
     debug_assert!(left, "a membership in force is on both lists");
     let ended = group.refcnt() == 0;
     if ended {
         // As in `join`: it may be on another vnet's list only with that hole open.
-        let _ = vnet.groups.remove(&group);
+        let _ = vnet.groups.existing.remove(&group);
     }
     drop(wlock);
     if grace == Grace::Owed {
@@ -154,7 +187,7 @@ pub(crate) fn if_delgroups<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, i
 /// Puts a membership that was left aside for the next time, if it is one of the two that the interface owns.
 fn keep_spare<P: Platform>(ifp: &Ifp<P>, name: &str, membership: Shared<Membership<P>, P>) {
     let is_cloner = ifp.cloner.lock().as_ref().is_some_and(|cloner| **cloner.name() == *name);
-    let mut spares = ifp.spares.lock();
+    let mut spares = ifp.groups.spares.lock();
     let spare = if name == ALL && spares.all.is_none() {
         &mut spares.all
     } else if is_cloner && spares.cloner.is_none() {
@@ -162,21 +195,19 @@ fn keep_spare<P: Platform>(ifp: &Ifp<P>, name: &str, membership: Shared<Membersh
     } else {
         return;
     };
-    *spare = Some(membership);
+    *spare = Some(Spare(membership));
 }
-
-/// The group that every attached interface joins.
-pub(crate) const ALL: &str = "all";
 
 fn first_group<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<IfName> {
     let section = td.net_epoch_enter();
-    let first = ifp.groups.first(&section)?.sides()?;
+    let first = ifp.groups.joined.first(&section)?.sides()?;
     Some(first.group.name().clone())
 }
 
 fn find_membership<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Option<Shared<Membership<P>, P>> {
     let section = td.net_epoch_enter();
     ifp.groups
+        .joined
         .iter(&section)
         .find(|membership| membership.sides().is_some_and(|sides| **sides.group.name() == *name))
         .and_then(|membership| membership.try_share())
@@ -189,7 +220,7 @@ fn find_membership<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) ->
 pub fn if_getgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, mut each: impl FnMut(&str)) {
     let _rlock = td.kernel().ifnet_sx.slock(td);
     let section = td.net_epoch_enter();
-    for sides in ifp.groups.iter(&section).filter_map(|membership| membership.sides()) {
+    for sides in ifp.groups.joined.iter(&section).filter_map(|membership| membership.sides()) {
         each(sides.group.name());
     }
 }

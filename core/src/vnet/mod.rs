@@ -3,10 +3,9 @@
 //! Each vnet has its list of interfaces with their names, its groups, its cloners and its taps. The index table is one
 //! for all vnets (`index.rs`), so that an index stays the same over a move.
 
-use crate::bpf::BpfIf;
 use crate::clone::Cloner;
 use crate::epoch::DomainRef;
-use crate::ifnet::group::{self, Group};
+use crate::ifnet::group::VnetGroups;
 use crate::ifnet::{self, Ifnet};
 use crate::mem::{Link, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
@@ -15,6 +14,10 @@ use crate::sync::{LockClass, Sx};
 use crate::thread::Thread;
 
 pub(crate) mod destroy;
+#[cfg(feature = "groups")]
+pub(crate) mod group_verbs;
+#[cfg(not(feature = "groups"))]
+#[path = "no_groups.rs"]
 pub(crate) mod group_verbs;
 pub(crate) mod index;
 pub(crate) mod list;
@@ -23,6 +26,7 @@ pub(crate) mod removal;
 pub(crate) mod sysinit;
 
 pub use destroy::{vnet_alloc, vnet_destroy};
+#[cfg(feature = "groups")]
 pub use group_verbs::{if_addgroup, if_delgroup, if_getgroup, if_getgroupmembers};
 pub use index::{IF_INDEX_MAX, ifnet_byindex, ifnet_byindex_ref, ifnet_byindexgen};
 pub use list::{if_foreach, ifunit, ifunit_ref};
@@ -49,14 +53,12 @@ pub struct Vnet<P: Platform> {
     /// `vnet_ifcnt`.
     pub(crate) ifcnt: AtomicUsize,
     pub(crate) names: P::Mutex<NameTable<P>>,
-    /// `V_ifg_head`, written under `ifnet_sx`.
-    pub(crate) groups: TailQ<Group<P>, P, group::ByVnet>,
-    /// The group `all`, which every attach joins; it *exists* only while it has members.
-    pub(crate) all: P::Mutex<Option<Shared<Group<P>, P>>>,
+    pub(crate) groups: VnetGroups<P>,
     /// `V_if_cloners`.
     pub(crate) cloners: TailQ<Cloner<P>, P, crate::clone::ByVnet>,
     /// `V_bpf_iflist`, written under `bpf_sx`.
-    pub(crate) taps: TailQ<BpfIf<P>, P, crate::bpf::ByVnet>,
+    #[cfg(feature = "bpf")]
+    pub(crate) taps: crate::bpf::Taps<P>,
     /// The vnet's own lock; see `lifecycle/unregister.rs`.
     pub(crate) sx: Sx<P>,
     /// Interfaces here that are to be unregistered, written under the detach lock.
@@ -81,9 +83,9 @@ impl<P: Platform> Vnet<P> {
             leaving: TailQ::new(domain),
             ifcnt: AtomicUsize::new(0),
             names: P::Mutex::new(NameTable::new(domain.platform().allocator())),
-            groups: TailQ::new(domain),
-            all: P::Mutex::new(None),
+            groups: VnetGroups::new(domain),
             cloners: TailQ::new(domain),
+            #[cfg(feature = "bpf")]
             taps: TailQ::new(domain),
             sx: Sx::new("vnet", LockClass::VNET, true),
             unreg: TailQ::new(domain),

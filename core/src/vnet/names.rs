@@ -47,9 +47,17 @@ pub(crate) struct NameTable<P: Platform> {
     held: usize,
 }
 
-impl<P: Platform> Entry<P> {
+impl<P: Platform> State<P> {
     fn is_reserved_by(&self, thread: ThreadId) -> bool {
-        matches!(self.state, State::Reserved { by } if by == thread)
+        matches!(*self, Self::Reserved { by } if by == thread)
+    }
+
+    fn is_first_of(&self, ifp: IfPtr<'_, P>) -> bool {
+        matches!(self, Self::Live { ifp: it, .. } if ifp.is(it))
+    }
+
+    fn is_alternative_of(&self, ifp: IfPtr<'_, P>) -> bool {
+        matches!(self, Self::Alternative { ifp: it } if ifp.is(it))
     }
 }
 
@@ -85,36 +93,48 @@ impl<P: Platform> NameTable<P> {
     /// The earliest linked interface of this name that satisfies `wanted`; without one, that of which it is a further
     /// name.
     pub(crate) fn find(&self, name: &str, wanted: impl Fn(&Ifp<P>) -> bool) -> Option<Ifp<P>> {
-        let first = self.live(name).filter(|(ifp, _)| wanted(ifp)).min_by_key(|(_, order)| *order).map(|(ifp, _)| ifp);
-        first.or_else(|| self.alternatives(name).find(|ifp| wanted(ifp))).cloned()
+        let (mut first, mut alternative) = (None, None);
+        self.entry(name, &mut |entry| {
+            match &entry.state {
+                State::Live { ifp, order } if wanted(ifp) && first.is_none_or(|(_, least)| *order < least) => {
+                    first = Some((ifp, *order));
+                }
+                State::Alternative { ifp } if alternative.is_none() && wanted(ifp) => alternative = Some(ifp),
+                _ => {}
+            }
+            false
+        });
+        first.map(|(ifp, _)| ifp).or(alternative).cloned()
     }
 
-    fn alternatives<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Ifp<P>> {
-        self.entries(name).filter_map(|entry| match &entry.state {
-            State::Alternative { ifp } => Some(ifp),
-            State::Live { .. } | State::Reserved { .. } => None,
-        })
+    /// An entry of this name that is `wanted`. One function, and not an iterator for each question: what is small is called
+    /// often.
+    fn entry<'a>(&'a self, name: &str, wanted: &mut dyn FnMut(&'a Entry<P>) -> bool) -> Option<&'a Entry<P>> {
+        self.table.find(hash_str(name), |entry| *entry.name == *name && wanted(entry))
     }
 
-    fn live<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Ifp<P>, usize)> {
-        self.entries(name).filter_map(|entry| match &entry.state {
-            State::Live { ifp, order } => Some((ifp, *order)),
-            State::Alternative { .. } | State::Reserved { .. } => None,
-        })
+    fn has_entry(&self, name: &str, wanted: impl Fn(&State<P>) -> bool) -> bool {
+        self.entry(name, &mut |entry| wanted(&entry.state)).is_some()
     }
 
-    fn entries<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Entry<P>> {
-        self.table.iter_hash(hash_str(name)).filter(move |entry| *entry.name == *name)
+    /// Takes an entry of this name that is `wanted` out.
+    fn take(&mut self, name: &str, wanted: &dyn Fn(&State<P>) -> bool) -> Option<Entry<P>> {
+        self.table.remove(hash_str(name), |entry| *entry.name == *name && wanted(&entry.state))
+    }
+
+    /// The reservation of a name by `by`.
+    fn reservation(&mut self, name: &str, by: ThreadId) -> Option<&mut Entry<P>> {
+        self.table.find_mut(hash_str(name), |entry| *entry.name == *name && entry.state.is_reserved_by(by))
     }
 
     /// Whether the name is in use or reserved.
     pub(crate) fn is_taken(&self, name: &str) -> bool {
-        self.entries(name).next().is_some()
+        self.has_entry(name, |_| true)
     }
 
     /// Whether an interface of this name is on the list.
     pub(crate) fn is_linked(&self, name: &str) -> bool {
-        self.live(name).next().is_some()
+        self.has_entry(name, |state| matches!(state, State::Live { .. }))
     }
 
     /// Takes a name that is free, for thread `by` to link soon. `Ok(false)` if it is taken.
@@ -129,13 +149,12 @@ impl<P: Platform> NameTable<P> {
 
     /// Gives a reservation of `by` up, if there is one.
     pub(crate) fn unreserve(&mut self, name: &IfName, by: ThreadId) -> bool {
-        let mine = |entry: &Entry<P>| entry.name == *name && entry.is_reserved_by(by);
-        self.table.remove(hash_str(name), mine).is_some()
+        self.take(name, &|state| state.is_reserved_by(by)).is_some()
     }
 
     /// Whether `by` has reserved the name.
     pub(crate) fn is_reserved_by(&self, name: &str, by: ThreadId) -> bool {
-        self.entries(name).any(|entry| entry.is_reserved_by(by))
+        self.has_entry(name, |state| state.is_reserved_by(by))
     }
 
     /// Puts a linked interface in, in the place that the caller held; a reservation of `by` turns live.
@@ -148,8 +167,7 @@ impl<P: Platform> NameTable<P> {
     /// Puts an entry in, in the place that the caller held; a reservation of `by` turns into it.
     fn settle(&mut self, name: &IfName, state: State<P>, by: ThreadId) {
         self.release(1);
-        let reserved = |entry: &Entry<P>| entry.name == *name && entry.is_reserved_by(by);
-        match self.table.find_mut(hash_str(name), reserved) {
+        match self.reservation(name, by) {
             Some(entry) => entry.state = state,
             None => self.insert(Entry { name: name.clone(), state }),
         }
@@ -167,22 +185,18 @@ impl<P: Platform> NameTable<P> {
 
     /// Takes a further name out.
     pub(crate) fn unlink_alternative(&mut self, name: &IfName, ifp: &Ifp<P>) -> bool {
-        let its = |entry: &Entry<P>| {
-            entry.name == *name && matches!(&entry.state, State::Alternative { ifp: it } if it.ptr_eq(ifp))
-        };
-        self.table.remove(hash_str(name), its).is_some()
+        self.take(name, &|state| state.is_alternative_of(ifp.borrow())).is_some()
     }
 
     /// Takes an interface out that leaves the list.
     pub(crate) fn unlink(&mut self, name: &IfName, ifp: &Ifp<P>) -> bool {
-        self.table.remove(hash_str(name), is_live(name, ifp)).is_some()
+        self.take(name, &|state| state.is_first_of(ifp.borrow())).is_some()
     }
 
     /// Changes the name of a linked interface to one that `by` has reserved. It keeps its place in the order.
     pub(crate) fn rename(&mut self, old: &IfName, new: &IfName, ifp: &Ifp<P>, by: ThreadId) {
-        let Some(entry) = self.table.remove(hash_str(old), is_live(old, ifp)) else { return };
-        let reserved = |other: &Entry<P>| other.name == *new && other.is_reserved_by(by);
-        if let Some(slot) = self.table.find_mut(hash_str(new), reserved) {
+        let Some(entry) = self.take(old, &|state| state.is_first_of(ifp.borrow())) else { return };
+        if let Some(slot) = self.reservation(new, by) {
             slot.state = entry.state;
         }
     }
@@ -193,12 +207,12 @@ impl<P: Platform> NameTable<P> {
 
     /// Whether the table has this interface under this name.
     pub(crate) fn has(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
-        self.live(name).any(|(it, _)| ifp.is(it))
+        self.has_entry(name, |state| state.is_first_of(ifp))
     }
 
     /// Whether the table has this further name of this interface.
     pub(crate) fn has_alternative(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
-        self.alternatives(name).any(|it| ifp.is(it))
+        self.has_entry(name, |state| state.is_alternative_of(ifp))
     }
 
     /// The number of further names in the table.
@@ -212,10 +226,6 @@ impl<P: Platform> NameTable<P> {
     }
 }
 
-fn is_live<P: Platform>(name: &IfName, ifp: &Ifp<P>) -> impl Fn(&Entry<P>) -> bool {
-    move |entry| entry.name == *name && matches!(&entry.state, State::Live { ifp: it, .. } if it.ptr_eq(ifp))
-}
-
 #[cfg(all(test, not(ifnet_loom)))]
 mod tests {
     use core::num::NonZeroU32;
@@ -223,7 +233,7 @@ mod tests {
     use super::*;
     use crate::TaskMode;
     use crate::platform::Mutex as _;
-    use crate::testing::{attached, gone, kernel};
+    use crate::testing::{Host, attached, gone, kernel};
 
     fn thread(number: u32) -> ThreadId {
         ThreadId(NonZeroU32::new(number).expect("not zero"))
@@ -279,5 +289,67 @@ mod tests {
             assert!(vnet.names.lock().unlink(&name, &em0));
         }
         gone(&td, em0);
+    }
+
+    #[test]
+    fn a_rename_takes_the_reservation_and_not_another_interface_of_the_name() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let [mine, other] = [attached(&td, "em", 0), attached(&td, "em", 1)];
+        let [em0, em1, wan] = ["em0", "em1", "wan"].map(|name| IfName::new(name).expect("a good name"));
+        let vnet = kernel.vnet0();
+        let mut names = vnet.names.lock();
+        assert_eq!(names.reserve(&wan, td.id()), Ok(true));
+        // Nobody looks at names when a driver attaches.
+        names.unlink(&em1, &other);
+        names.hold(1).expect("memory");
+        names.link(&wan, &other, thread(99));
+        names.rename(&em0, &wan, &mine, td.id());
+        let both = [&mine, &other].map(|ifp| names.find("wan", |found| found.index() == ifp.index()).is_some());
+        assert_eq!((both, names.is_reserved_by("wan", td.id())), ([true, true], false));
+        assert!(names.unlink(&wan, &mine) && names.unlink(&wan, &other));
+        for (name, ifp) in [(&em0, &mine), (&em1, &other)] {
+            names.hold(1).expect("memory");
+            names.link(name, ifp, td.id());
+        }
+        drop(names);
+        gone(&td, mine);
+        gone(&td, other);
+    }
+
+    #[test]
+    fn a_name_that_is_not_in_the_table_is_noticed() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let [one, two] = [attached(&td, "em", 0), attached(&td, "em", 1)];
+        let invariant = || crate::invariants::check(&td).map_err(|it| it.invariant);
+        crate::if_addaltname(&td, &one, "wan").expect("free");
+        crate::if_addaltname(&td, &two, "lan").expect("free");
+        assert_eq!(invariant(), Ok(()));
+        let vnet = kernel.vnet0();
+        // Each table has the right number of names, and one of them is another's.
+        let [em0, em1, wan, free] = ["em0", "em1", "wan", "free"].map(|name| IfName::new(name).expect("a good name"));
+        let swap = |from: &IfName, of: &Ifp<Host>, to: &IfName| {
+            let mut names = vnet.names.lock();
+            assert!(names.unlink(from, of));
+            names.hold(1).expect("memory");
+            names.link(to, of, td.id());
+        };
+        swap(&em0, &one, &em1);
+        assert_eq!(invariant(), Err("I2"));
+        swap(&em1, &one, &em0);
+        let swap = |from: &IfName, to: &IfName, of: &Ifp<Host>| {
+            let mut names = vnet.names.lock();
+            assert!(names.unlink_alternative(from, of));
+            names.hold(1).expect("memory");
+            assert!(names.link_alternative(to, of, td.id()));
+        };
+        assert_eq!(invariant(), Ok(()));
+        swap(&wan, &free, &one);
+        assert_eq!(invariant(), Err("I2"));
+        swap(&free, &wan, &one);
+        assert_eq!(invariant(), Ok(()));
+        gone(&td, one);
+        gone(&td, two);
     }
 }

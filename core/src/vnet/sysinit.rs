@@ -8,14 +8,10 @@
 
 use crate::clone::{self, CloneType};
 use crate::hazard::Hazard;
-use crate::ifnet::Group;
-use crate::ifnet::IfName;
 use crate::mem::NoMem;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 use crate::{Errno, vnet::VnetRef};
-
-use super::group_verbs::ALL;
 
 /// When a constructor runs: `enum sysinit_sub_id`. Only the order matters; the values are this library's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,9 +40,22 @@ pub struct SysInit<P: Platform> {
     kind: Kind<P>,
 }
 
+/// Gives the current vnet a cloner.
+type AttachCloner<P> = fn(&Thread<'_, P>, &'static CloneType<P>) -> Result<(), Errno>;
+/// Takes the cloner of this name away from it.
+type DetachCloner<P> = fn(&Thread<'_, P>, &str);
+
 enum Kind<P: Platform> {
-    Cloner(&'static CloneType<P>),
-    Functions { init: VnetInit<P>, uninit: VnetUninit<P> },
+    /// The functions come along, so that a kernel that registers no cloner links nothing of them.
+    Cloner {
+        ty: &'static CloneType<P>,
+        attach: AttachCloner<P>,
+        detach: DetachCloner<P>,
+    },
+    Functions {
+        init: VnetInit<P>,
+        uninit: VnetUninit<P>,
+    },
 }
 
 impl<P: Platform> Clone for Kind<P> {
@@ -66,7 +75,8 @@ impl<P: Platform> SysInit<P> {
     /// A kind of interface: every vnet gets a cloner of it.
     #[must_use]
     pub const fn cloner(ty: &'static CloneType<P>) -> Self {
-        Self { name: ty.name, subsystem: Subsystem::INIT_IF, kind: Kind::Cloner(ty) }
+        let kind = Kind::Cloner { ty, attach: clone::if_clone_attach, detach: clone::if_clone_detach };
+        Self { name: ty.name, subsystem: Subsystem::INIT_IF, kind }
     }
 
     /// A pair of functions, run in the context of each vnet.
@@ -77,14 +87,14 @@ impl<P: Platform> SysInit<P> {
 
     fn init(&self, td: &Thread<'_, P>) -> Result<(), Errno> {
         match self.kind {
-            Kind::Cloner(ty) => clone::if_clone_attach(td, ty),
+            Kind::Cloner { ty, attach, .. } => attach(td, ty),
             Kind::Functions { init, .. } => init(td),
         }
     }
 
     fn uninit(&self, td: &Thread<'_, P>) {
         match self.kind {
-            Kind::Cloner(ty) => clone::if_clone_detach(td, ty.name),
+            Kind::Cloner { ty, detach, .. } => detach(td, ty.name),
             Kind::Functions { uninit, .. } => uninit(td),
         }
     }
@@ -97,8 +107,7 @@ fn nth<P: Platform>(td: &Thread<'_, P>, at: usize) -> Option<SysInit<P>> {
 
 /// `vnet_sysinit`: runs the constructors for a new vnet. On failure those that ran are undone.
 pub(crate) fn construct<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Result<(), Errno> {
-    let all = Group::alloc(td.domain(), &IfName::new(ALL)?)?;
-    *vnet.all.lock() = Some(all);
+    vnet.groups.begin(td.domain())?;
     let _slock = td.kernel().sysinit_sx.slock(td);
     let _cur = td.curvnet_set(Some(vnet.clone()));
     let mut at = 0;

@@ -34,6 +34,14 @@ impl Found {
         Self::play(target, Input::from_bytes(bytes), hazards)
     }
 
+    /// What is done when it is played, whether it fails or not.
+    pub(super) fn text(target: Target, bytes: &[u8], hazards: HazardSet) -> String {
+        let play = Play::new(Input::from_bytes(bytes), hazards, mode(target));
+        // How it ends is told by those who ask for it.
+        let _ = explorer().play(&play, false);
+        play.text()
+    }
+
     /// How it fails, with the log of what happened.
     #[must_use]
     pub fn recorded(target: Target, bytes: &[u8], hazards: HazardSet) -> Option<Failure> {
@@ -49,7 +57,7 @@ impl Found {
     }
 
     /// How the same scenario fails, run by the runner with the same decisions: shortened and with its log. `None` if it
-    /// does not, as when memory was refused, which a scenario cannot do.
+    /// does not.
     #[must_use]
     pub fn replay(&self) -> Option<Failure> {
         let boot = Boot { tasks: Some(TaskMode::Deferred), hazards: self.hazards };
@@ -87,7 +95,7 @@ fn explorer() -> Explorer {
 /// smaller numbers. The same bytes, if they do not fail.
 #[must_use]
 pub fn minimize(target: Target, bytes: &[u8], hazards: HazardSet, budget: usize) -> Vec<u8> {
-    if matches!(target, Target::Scenario | Target::Lifecycle) {
+    if !matches!(target, Target::Schedule | Target::Oom) {
         return plain::minimize(target, bytes, hazards, budget);
     }
     let mut best = Input::from_bytes(bytes);
@@ -106,11 +114,11 @@ pub fn minimize(target: Target, bytes: &[u8], hazards: HazardSet, budget: usize)
             without.records.remove(at);
             try_with(&mut best, without, &mut fails);
         }
-        for bit in 0..8 {
+        for bit in 0..16 {
             let less = Input { start: best.start & !(1 << bit), ..best.clone() };
             try_with(&mut best, less, &mut fails);
         }
-        let plain = Input { worker: [0; 2], forced: [0; 5], ..best.clone() };
+        let plain = Input { worker: [0; 2], forced: [0; 4], ..best.clone() };
         try_with(&mut best, plain, &mut fails);
         for at in 0..best.records.len() {
             let changes: [fn(&mut Record); 7] = [

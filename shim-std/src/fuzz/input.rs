@@ -45,11 +45,11 @@ impl Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Input {
     /// What exists at the start, a bit each.
-    pub start: u8,
+    pub start: u16,
     /// After so many decisions the worker is left, and for whom.
     pub worker: [u8; 2],
     /// Who runs when the current thread cannot go on.
-    pub forced: [u8; 5],
+    pub forced: [u8; 4],
     /// The operations of all threads.
     pub records: Vec<Record>,
 }
@@ -63,21 +63,21 @@ impl Input {
             record[..chunk.len()].copy_from_slice(chunk);
             record
         });
-        let [start, w0, w1, forced @ ..] = chunks.next().unwrap_or_default();
+        let [s0, w0, w1, forced @ .., s1] = chunks.next().unwrap_or_default();
         let records = chunks.take(MAX_RECORDS).map(|[who, verb, a, b, c, l0, l1, to]| Record {
             who,
             pick: [verb, a, b, c],
             leave: [l0, l1],
             to,
         });
-        Self { start, worker: [w0, w1], forced, records: records.collect() }
+        Self { start: u16::from_le_bytes([s0, s1]), worker: [w0, w1], forced, records: records.collect() }
     }
 
     /// The bytes of an input.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let [f0, f1, f2, f3, f4] = self.forced;
-        let mut bytes = vec![self.start, self.worker[0], self.worker[1], f0, f1, f2, f3, f4];
+        let ([s0, s1], [w0, w1], [f0, f1, f2, f3]) = (self.start.to_le_bytes(), self.worker, self.forced);
+        let mut bytes = vec![s0, w0, w1, f0, f1, f2, f3, s1];
         for Record { who, pick: [verb, a, b, c], leave: [l0, l1], to } in &self.records {
             bytes.extend([who, verb, a, b, c, l0, l1, to]);
         }

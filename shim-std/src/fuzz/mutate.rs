@@ -2,10 +2,13 @@
 //!
 //! A fuzzer that changes bytes finds the operations, but rarely two in the right order on two threads with a switch inside
 //! one of them: each is several bytes at fixed distances. Here one change is one thought: another operation, the same
-//! operation again or elsewhere or on another thread, a switch sooner or later. The rest is left to the fuzzer's own
-//! changes, every now and then.
+//! operation again or elsewhere or on another thread, a switch sooner or later, two operations at the same time. The rest is
+//! left to the fuzzer's own changes, every now and then.
+//!
+//! To join two inputs was tried (a crossover of the beginning of one with the end of another) and found nothing sooner.
 
 use super::input::{Input, MAX_RECORDS, RECORD, Record};
+use super::ops::RECENT;
 
 /// A source of numbers (splitmix64), the same for the same seed.
 struct Dice(u64);
@@ -40,7 +43,7 @@ impl Dice {
     }
 
     fn record(&mut self) -> Record {
-        let pick = [self.byte(), self.byte() % 4, self.byte(), self.byte()];
+        let pick = [self.byte(), self.byte() % 4, self.thing(), self.byte()];
         // Operations before the threads start make what these act on.
         let who = if self.one_in(4) { Record::SETUP } else { self.byte() % 8 };
         let mut record = Record { who, pick, ..Record::default() };
@@ -48,6 +51,15 @@ impl Dice {
             self.switch(&mut record);
         }
         record
+    }
+
+    /// Which interface: what another thread is busy with, or one of the first on a list, or any.
+    fn thing(&mut self) -> u8 {
+        match self.below(4) {
+            0 | 1 => RECENT,
+            2 => self.byte() % 8,
+            _ => self.byte(),
+        }
     }
 
     /// Another switch inside an operation.
@@ -81,10 +93,31 @@ pub fn mutate(bytes: &[u8], max: usize, seed: u64) -> Option<Vec<u8>> {
     Some(input.to_bytes()).filter(|bytes| bytes.len() <= max)
 }
 
+/// An operation in which its thread is left, and one or two others that then happen, as a rule to the same interface. Half
+/// the time all that was there before has happened before.
+fn race(input: &mut Input, dice: &mut Dice) {
+    if dice.one_in(2) {
+        let before = |it: &mut Record| (it.who, it.leave, it.to) = (Record::SETUP, [0; 2], 0);
+        input.records.iter_mut().for_each(before);
+    }
+    let left = Record { who: 0, leave: [dice.distance(), 0], to: 0, ..dice.record() };
+    input.records.push(left);
+    for _ in 0..=dice.below(2) {
+        let mut other = Record { who: 1, ..dice.record() };
+        if !dice.one_in(4) {
+            other.pick[2] = RECENT;
+        }
+        input.records.push(other);
+    }
+}
+
 fn change(input: &mut Input, dice: &mut Dice) {
     let count = input.records.len();
     let at = dice.below(count);
-    let kind = dice.below(16);
+    let kind = dice.below(18);
+    if kind >= 16 {
+        return race(input, dice);
+    }
     if count == 0 || kind < 3 {
         let record = dice.record();
         input.records.insert(dice.below(count + 1), record);
@@ -93,7 +126,10 @@ fn change(input: &mut Input, dice: &mut Dice) {
     match kind {
         3 | 4 if count > 1 => drop(input.records.remove(at)),
         5 => {
-            let again = Record { who: dice.byte() % 8, ..input.records[at] };
+            let mut again = Record { who: dice.byte() % 8, ..input.records[at] };
+            if dice.one_in(2) {
+                again.pick[0] = dice.byte();
+            }
             input.records.insert(dice.below(count + 1), again);
         }
         6 => input.records.swap(at, dice.below(count)),
@@ -101,11 +137,11 @@ fn change(input: &mut Input, dice: &mut Dice) {
         8 => input.records[at].pick[0] = dice.byte(),
         9 | 10 => {
             let operand = 1 + dice.below(3);
-            input.records[at].pick[operand] = dice.byte() % 16;
+            input.records[at].pick[operand] = if operand == 2 { dice.thing() } else { dice.byte() % 16 };
         }
-        11 => input.start ^= 1 << dice.below(8),
+        11 => input.start ^= 1 << dice.below(16),
         12 if dice.one_in(2) => input.worker = [dice.distance(), dice.byte() % 4],
-        12 => input.forced[dice.below(5)] = dice.byte() % 4,
+        12 => input.forced[dice.below(4)] = dice.byte() % 4,
         _ => dice.switch(&mut input.records[at]),
     }
 }

@@ -15,10 +15,21 @@ pub(crate) struct View {
     pub(crate) jails: Vec<(Cow<'static, str>, u32)>,
     /// All interfaces that ever arrived.
     pub(crate) listed: Vec<Listed>,
-    /// The label under which the thread is the driver of an interface of its own, and what it may do with it.
-    pub(crate) own: (&'static str, Own),
+    /// The thread as the driver of an interface of its own.
+    pub(crate) own: Driver,
     /// The indices of what drivers hold, attached or not.
     pub(crate) driven: Vec<u32>,
+    /// The index of the interface that the last operation of another thread was about.
+    pub(crate) recent: Option<u32>,
+}
+
+/// A thread as a driver.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Driver {
+    /// What it calls its interface.
+    pub(crate) label: &'static str,
+    pub(crate) own: Own,
+    pub(crate) index: Option<u32>,
 }
 
 /// How far the interface of a thread's own has come. A driver that detaches what is not attached, or frees what is, has a
@@ -41,8 +52,13 @@ pub(crate) enum Own {
 pub(crate) struct Line {
     pub(crate) text: String,
     pub(crate) section: bool,
+    /// The index of the interface that it is about, if that lives.
+    pub(crate) about: Option<u32>,
 }
 
+/// Operands from here on pick what another thread is busy with, wherever it is: what they do to the same interface at the
+/// same time is what goes wrong.
+pub(super) const RECENT: u8 = 224;
 /// Operands from here on pick what is gone, if there is any.
 const STALE: u8 = 248;
 /// As many verbs there are; those that races need have several numbers.
@@ -68,6 +84,14 @@ fn netns(name: &str) -> &str {
     if name == "0" { "1" } else { name }
 }
 
+/// What most operations are about: an interface, and the jail that it is in.
+struct Subject<'v> {
+    jail: &'v str,
+    vnet: u32,
+    name: &'v str,
+    index: Option<u32>,
+}
+
 impl View {
     fn jail(&self, by: u8) -> (&str, u32) {
         self.jails.get(usize::from(by) % self.jails.len().max(1)).map_or(("0", 0), |(name, vnet)| (name, *vnet))
@@ -77,67 +101,92 @@ impl View {
         self.listed.iter().filter(move |it| it.vnet == vnet)
     }
 
+    /// The index of what another thread is busy with, if this operand asks for it.
+    fn recent(&self, by: u8) -> Option<u32> {
+        self.recent.filter(|_| (RECENT..STALE).contains(&by))
+    }
+
     /// The index of an interface, wherever it is, and whether it still is.
     fn index(&self, by: u8) -> u32 {
         let all = || self.driven.iter().copied().chain(self.listed.iter().map(|it| it.index));
-        usize::from(by).checked_rem(all().count()).and_then(|nth| all().nth(nth)).unwrap_or(1)
+        let nth = || usize::from(by).checked_rem(all().count()).and_then(|nth| all().nth(nth));
+        self.recent(by).or_else(nth).unwrap_or(1)
     }
 
-    /// The name of an interface of a vnet; `lo0`, which can hardly be done anything with, comes last.
-    fn name(&self, vnet: u32, by: u8) -> &str {
+    /// An interface, of a certain jail unless it is what another thread is busy with. `lo0`, which can hardly be done
+    /// anything with, comes last.
+    fn subject(&self, jail: u8, by: u8) -> Subject<'_> {
+        let busy = self.recent(by).and_then(|index| {
+            let it = self.listed.iter().find(|it| it.index == index && it.vnet.is_some())?;
+            let (jail, vnet) = self.jails.iter().find(|(_, vnet)| Some(*vnet) == it.vnet)?;
+            Some(Subject { jail, vnet: *vnet, name: &it.name, index: Some(index) })
+        });
+        busy.unwrap_or_else(|| {
+            let (jail, vnet) = self.jail(jail);
+            let it = self.named(vnet, by);
+            let index = it.filter(|it| it.vnet.is_some()).map(|it| it.index);
+            Subject { jail, vnet, name: it.map_or("lo0", |it| &it.name), index }
+        })
+    }
+
+    /// An interface of a vnet.
+    fn named(&self, vnet: u32, by: u8) -> Option<&Listed> {
         let nth = |vnet| {
-            let here = || self.on(vnet).map(|it| &*it.name).filter(|name| *name != "lo0");
+            let here = || self.on(vnet).filter(|it| *it.name != *"lo0");
             here().nth(usize::from(by).checked_rem(here().count())?)
         };
         let gone = if by >= STALE { nth(None) } else { None };
-        gone.or_else(|| nth(Some(vnet))).unwrap_or("lo0")
+        gone.or_else(|| nth(Some(vnet)))
+    }
+
+    fn name(&self, vnet: u32, by: u8) -> &str {
+        self.named(vnet, by).map_or("lo0", |it| &it.name)
     }
 }
 
 /// The line that four bytes stand for.
 pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
-    let (jail, vnet) = view.jail(a);
-    let name = view.name(vnet, b);
+    let Subject { mut jail, vnet, name, index: mut about } = view.subject(a, b);
     let crowded = view.on(Some(vnet)).count() > CROWD;
     let mut section = false;
-    let mut host = false;
     let text = match verb % VERBS {
         0 if c % 8 == 0 => {
-            host = true;
+            jail = "0";
             format!("kldunload if_{}", one(&MODULES, b))
         }
         1 if c % 4 == 0 => {
-            host = true;
+            jail = "0";
             format!("kldload if_{}", one(&MODULES, b))
         }
-        2..=5 if !crowded => format!("ifconfig {} create", one(&KINDS, b)),
-        2..=9 => format!("ifconfig {name} destroy"),
+        2..=4 if !crowded => format!("ifconfig {} create", one(&KINDS, b)),
+        2..=4 | 6..=9 => format!("ifconfig {name} destroy"),
         10 | 11 => {
-            host = true;
+            jail = "0";
             format!("devctl attach em{}", c % 3)
         }
-        12..=14 => {
-            host = true;
+        12 | 13 => {
+            jail = "0";
             format!("devctl detach em{}", c % 3)
         }
         15..=19 => format!("ifconfig {name} vnet {}", view.jail(c).0),
         20..=22 => {
-            let (from, vnet) = view.jail(c);
-            format!("ifconfig {} -vnet {from}", view.name(vnet, b))
+            let from = view.subject(c, b);
+            (jail, about) = (view.jail(a).0, from.index);
+            format!("ifconfig {} -vnet {}", from.name, from.jail)
         }
         23 | 54 => {
-            host = true;
+            jail = "0";
             format!("jail -c name={} vnet persist", one(&JAILS, c))
         }
         24..=26 | 53 => {
-            host = true;
+            jail = "0";
             let how = if verb % VERBS == 53 { "-R" } else { "-r" };
             let alive: Vec<&str> = view.jails.iter().skip(1).map(|(name, _)| &**name).collect();
             let nth = usize::from(c).checked_rem(alive.len()).and_then(|nth| alive.get(nth));
             format!("jail {how} {}", nth.unwrap_or(&"j1"))
         }
-        27 => format!("ifconfig {name} name {}", one(&NAMES, c)),
-        28 => format!("ifconfig {name} group {}", one(&GROUPS, c)),
+        0 | 27 => format!("ifconfig {name} name {}", one(&NAMES, c)),
+        1 | 28 => format!("ifconfig {name} group {}", one(&GROUPS, c)),
         29 => format!("ifconfig {name} -group {}", one(&GROUPS, c)),
         30 => format!("ifconfig {name} inet 192.0.2.{}/24", c % 4 + 1),
         31 => format!("ifconfig {name} {}", one(&["up", "down", "promisc", "-promisc", "mtu 1400"], c)),
@@ -161,6 +210,7 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
             0 => format!("ifconfig {name} addm {}", view.name(vnet, c / 2)),
             _ => format!("ifconfig {name} laggport {}", view.name(vnet, c / 2)),
         },
+        // There is no `tun_read`: it waits for a packet that may never come, and that is right.
         43 => match c % 3 {
             0 => format!("kpi tun_open {name}"),
             1 => format!("kpi tun_close {name}"),
@@ -171,11 +221,12 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
             let kind = one(&["ipvlan mode l2", "macvlan"], c);
             format!("ip link add up{} link {name} type {kind}", c / 2 % 4)
         }
-        44..=46 => format!("ip link del {name}"),
+        44..=47 => format!("ip link del {name}"),
         48..=51 => {
-            host = true;
-            let (label, own) = &view.own;
-            match (own, c % 4) {
+            jail = "0";
+            about = view.own.index;
+            let Driver { label, own, .. } = &view.own;
+            match (own, c % 3) {
                 (Own::Nothing, _) => format!("kpi if_alloc {label}"),
                 (Own::Allocated, 0) => format!("kpi if_free {label}"),
                 (Own::Allocated, 1) => format!("kpi if_attach {label}"),
@@ -186,22 +237,32 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
         }
         52 => format!("kpi if_vmove {name} {}", view.jail(c).0),
         55 => format!("kpi tun_open {name}"),
-        56 => match c % 2 {
-            0 => format!("kpi ifnet_byindex_ref {}", view.index(b)),
-            _ => format!("kpi ip6_input {}", view.index(b)),
-        },
+        5 => {
+            section = true;
+            about = Some(view.index(b));
+            format!("kpi ifnet_byindex {}", view.index(b))
+        }
+        14 | 56 => {
+            about = Some(view.index(b));
+            match c % 4 {
+                0 => format!("kpi ip6_input {}", view.index(b)),
+                _ => format!("kpi ifnet_byindex_ref {}", view.index(b)),
+            }
+        }
         57 => format!("kpi if_input {name}"),
         58 => "kpi epoch_drain_callbacks".to_owned(),
         // A driver may report the carrier for as long as it has the interface.
-        59 if view.own.1 != Own::Nothing => {
-            host = true;
-            format!("kpi if_link_state_change {} {}", view.own.0, one(&["up", "down"], c))
+        59 if view.own.own != Own::Nothing => {
+            jail = "0";
+            about = view.own.index;
+            format!("kpi if_link_state_change {} {}", view.own.label, one(&["up", "down"], c))
         }
         60 => format!("ip link set {name} netns {}", netns(view.jail(c).0)),
         61 | 62 if !crowded => {
-            let (other, below) = view.jail(c);
+            let below = view.subject(c, if view.recent(b).is_some() { b } else { b / 4 });
+            (jail, about) = (view.jail(a).0, below.index);
             let kind = one(&["ipvlan mode l2", "macvlan"], b / 4);
-            format!("ip link add up{} link {} link-netns {} type {kind}", b % 4, view.name(below, b / 4), netns(other))
+            format!("ip link add up{} link {} link-netns {} type {kind}", b % 4, below.name, netns(below.jail))
         }
         63 if !crowded => {
             format!("ip link add veth{} type veth peer veth{} netns {}", b % 4, b % 4 + 4, netns(view.jail(c).0))
@@ -211,8 +272,8 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
             format!("kpi ifunit {name}")
         }
     };
-    let text = if host || jail == "0" { text } else { format!("jexec {jail} {text}") };
-    Line { text, section }
+    let text = if jail == "0" { text } else { format!("jexec {jail} {text}") };
+    Line { text, section, about }
 }
 
 #[cfg(test)]
@@ -230,8 +291,9 @@ mod tests {
                 listed(3, "lo0", Some(1)),
                 listed(4, "was", None),
             ],
-            own: ("h1".into(), Own::Ether),
+            own: Driver { label: "h1", own: Own::Ether, index: Some(9) },
             driven: vec![9],
+            recent: Some(3),
         }
     }
 
@@ -246,16 +308,20 @@ mod tests {
         assert_eq!(line([53, 1, 1, 9]), "jail -R j1");
         assert_eq!(line([48, 1, 1, 0]), "kpi ether_ifdetach h1");
         assert_eq!(line([52, 1, 0, 0]), "jexec j1 kpi if_vmove lo0 0");
+        // What another thread is busy with, wherever that is.
+        assert_eq!(line([6, 0, RECENT, 0]), "jexec j1 ifconfig lo0 destroy");
+        assert_eq!(line([39, 0, RECENT, 2]), "jexec j1 kpi ifnet_byindex 3");
     }
 
     #[test]
     fn every_pick_is_a_line_that_parses_and_every_verb_occurs() {
         let mut words = std::collections::BTreeSet::new();
         let owns = [Own::Nothing, Own::Allocated, Own::Attached];
-        let driven = owns.map(|own| View { own: ("h1".into(), own), ..View::default() });
+        let driven = owns.map(|own| View { own: Driver { label: "h1", own, index: Some(9) }, ..View::default() });
         for view in [view()].into_iter().chain(driven) {
             for (verb, operand) in (0..=255).flat_map(|verb| (0..=255).step_by(3).map(move |operand| (verb, operand))) {
-                let Line { text, section } = choose(&view, [verb, operand, operand ^ 5, operand.rotate_left(3)]);
+                let Line { text, section, about: _ } =
+                    choose(&view, [verb, operand, operand ^ 5, operand.rotate_left(3)]);
                 let line = if section { format!("net_epoch {{ {text} || true; }}") } else { format!("{text} || true") };
                 assert!(parse(&Source::new("t", line.as_str())).is_ok(), "{line}");
                 words.insert(text.split(' ').next().unwrap_or_default().to_owned());

@@ -1,5 +1,5 @@
 //! The targets whose inputs are plain: the `scenario` target takes any bytes as a scenario, `lifecycle` and
-//! `unregister` as a program for the model.
+//! `unregister` as a program for the model, `frames` as one with oracles of its own.
 
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -7,8 +7,8 @@ use std::panic::catch_unwind;
 use ifnet::Config;
 use ifnet::hazard::HazardSet;
 
-use super::Target;
 use super::found::Found;
+use super::{Target, frames};
 
 use crate::explore::{Explorer, Failure, FailureKind};
 use crate::model::{Program, Table, check_with};
@@ -31,15 +31,19 @@ pub fn check(target: Target, bytes: &[u8], hazards: HazardSet) -> Result<(), Str
         Target::Scenario => scenario(bytes),
         Target::Lifecycle => modelled(Table::Lifecycle, bytes, hazards),
         Target::Unregister => modelled(Table::Unregister, bytes, hazards),
+        Target::Frames => frames::check(bytes, hazards),
     }
 }
 
-/// The scenario that the input of a plain target is.
-pub fn text(target: Target, bytes: &[u8]) -> String {
+/// The scenario that an input is. That of a played target is what a run comes to, since its operands count what is alive.
+#[must_use]
+pub fn text(target: Target, bytes: &[u8], hazards: HazardSet) -> String {
     match target {
+        Target::Schedule | Target::Oom => Found::text(target, bytes, hazards),
         Target::Lifecycle => Program::from_bytes(Table::Lifecycle, bytes).to_string(),
         Target::Unregister => Program::from_bytes(Table::Unregister, bytes).to_string(),
-        _ => String::from_utf8_lossy(bytes).into_owned(),
+        Target::Frames => frames::text(bytes),
+        Target::Scenario => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
 
@@ -60,6 +64,7 @@ fn modelled(table: Table, bytes: &[u8], hazards: HazardSet) -> Result<(), String
 pub(super) fn minimize(target: Target, bytes: &[u8], hazards: HazardSet, budget: usize) -> Vec<u8> {
     let mut pieces: Vec<&[u8]> = match target {
         Target::Scenario => bytes.split_inclusive(|&byte| byte == b'\n').collect(),
+        Target::Frames => bytes.chunks(frames::RECORD).collect(),
         _ => bytes.chunks(4).collect(),
     };
     let mut left = budget;

@@ -11,7 +11,7 @@ use ifnet::platform::Mutex as _;
 use ifnet::{Config, Errno, TaskMode};
 
 use super::input::{Input, Record, THREADS};
-use super::ops::{Line, Own, View, choose};
+use super::ops::{Driver, Line, Own, View, choose};
 use crate::explore::{Execution, Feed, Verdict};
 use crate::host::shuttle::ShuttleHost;
 use crate::runner::execute_with;
@@ -41,6 +41,8 @@ pub(crate) struct Play {
 struct State {
     /// What each thread has given so far; 0 is the setup.
     lines: [Vec<Line>; THREADS + 1],
+    /// The last operations that were about an interface, newest last, one for each thread: the thread, the index.
+    recent: Vec<(usize, u32)>,
     /// Where each thread of the execution is.
     cursors: Vec<Cursor>,
     /// The worker has gone to sleep for the first time, or is about to.
@@ -92,8 +94,8 @@ impl Play {
     /// What was done, as a scenario.
     pub(crate) fn text(&self) -> String {
         let written = |line: &Line| match line {
-            Line { text, section: true } => format!("net_epoch {{ {text} || true; }}"),
-            Line { text, section: false } => format!("{text} || true"),
+            Line { text, section: true, .. } => format!("net_epoch {{ {text} || true; }}"),
+            Line { text, section: false, .. } => format!("{text} || true"),
         };
         let state = self.state();
         let mut text: String = state.lines[0].iter().map(|line| written(line) + "\n").collect();
@@ -105,7 +107,7 @@ impl Play {
             lines.iter().for_each(|line| text += &format!("  {}\n", written(line)));
             text += ") &\n";
         }
-        text + "wait\n"
+        text + "wait\nsettle\n"
     }
 
     /// Whether the thread has anything to do.
@@ -116,7 +118,7 @@ impl Play {
     /// The main thread of the program.
     fn main(self: &Arc<Self>, main: &mut Thread<'_, '_>, execution: &Execution) -> Result<(), Stop> {
         for text in start(self.input.start) {
-            let _ = self.give(main, 0, Line { text: text.to_owned(), section: false })?;
+            let _ = self.give(main, 0, Line { text: text.to_owned(), section: false, about: None })?;
         }
         for record in &self.input.records {
             match self.mode {
@@ -133,7 +135,8 @@ impl Play {
             });
         }
         main.wait();
-        Ok(())
+        // What was queued ends by itself, not only because everything is taken down; and then the invariants hold.
+        main.argv(&[Arg::new("settle", Span::default())], Span::default()).map(drop)
     }
 
     /// The next operation of a thread.
@@ -153,7 +156,7 @@ impl Play {
             state.cursors.extend(core::iter::repeat_n(Cursor::default(), missing));
             state.cursors[number] = Cursor { leave: record.leave, to: record.to, made: 0 };
         }
-        let line = choose(&view(interp, thread), record.pick);
+        let line = choose(&self.view(interp, thread, record), record.pick);
         self.give(interp, thread, line).map(drop)
     }
 
@@ -162,7 +165,14 @@ impl Play {
         let mut words = Vec::with_capacity(8);
         words.extend(line.text.split(' ').map(|word| Arg::new(word, Span::default())));
         let section = line.section;
-        self.state().lines[thread].push(line);
+        {
+            let mut state = self.state();
+            if let Some(index) = line.about {
+                state.recent.retain(|(other, _)| *other != thread);
+                state.recent.push((thread, index));
+            }
+            state.lines[thread].push(line);
+        }
         let status = match section {
             true => interp.section(|interp| interp.argv(&words, Span::default())),
             false => interp.argv(&words, Span::default()),
@@ -170,32 +180,47 @@ impl Play {
         Ok(status.map_err(|fail| fail.errno))
     }
 
-    /// An operation while memory is refused, and the same once more when it is back: what failed for lack of memory says
-    /// so, and has changed nothing that keeps it from working.
+    /// What a thread can pick from. No lock is taken that another thread could hold at a scheduling point.
+    fn view(&self, interp: &Thread<'_, '_>, thread: usize, record: &Record) -> View {
+        let world = interp.world;
+        let mut jails = Vec::with_capacity(4);
+        jails.push((Cow::Borrowed("0"), 0));
+        // Before the threads start nobody is in the way, and what they will drive can be made for them.
+        let driver = if thread == 0 && self.mode == Mode::Schedule { usize::from(record.pick[1]) % 3 } else { thread };
+        let mut own = Driver { label: LABELS[driver], ..Driver::default() };
+        let mut driven = Vec::new();
+        world.host().execution().undisturbed(|| {
+            let tables = world.tables.lock();
+            let named =
+                tables.jails.iter().filter_map(|jail| Some((Cow::Owned(jail.name.clone()), jail.vnet.as_ref()?.id())));
+            jails.extend(named);
+            driven.extend(tables.handles.values().filter_map(|handle| Some(handle.owner.as_ref()?.index())));
+            let Some(handle) = tables.handles.get(own.label) else { return };
+            let Some(owner) = &handle.owner else { return };
+            own.index = Some(owner.index());
+            own.own = match handle.attached {
+                Attached::No => Own::Allocated,
+                Attached::Plain => Own::Attached,
+                Attached::Ether => Own::Ether,
+            };
+        });
+        let listed = world.host().observer().listed(<[_]>::to_vec);
+        let busy = self.state().recent.iter().rev().find(|(other, _)| *other != thread).map(|(_, index)| *index);
+        // Before anybody was busy with anything: what was there last.
+        let newest = || listed.iter().rfind(|it| it.vnet.is_some()).map(|it| it.index);
+        let recent = busy.or_else(|| driven.last().copied()).or_else(newest);
+        View { jails, listed, own, driven, recent }
+    }
+
+    /// An operation while memory is refused.
     fn refused(&self, interp: &mut Thread<'_, '_>, record: &Record) -> Result<(), Stop> {
-        let line = choose(&view(interp, 0), record.pick);
-        let arena = interp.world.host().arena().clone();
-        let before = arena.refused();
-        if record.leave[0] != 0 {
-            arena.fail_next(record.leave[0].into(), record.leave[1].into());
+        let mut line = choose(&self.view(interp, 0, record), record.pick);
+        let [first, every] = record.leave;
+        if first != 0 {
+            line.text = format!("nomem {first} {every} {}", line.text);
         }
-        let first = self.give(interp, 0, line.clone());
-        arena.fail_at(None);
-        let refused = arena.refused() - before;
-        let wrong = match first? {
-            Err(Some(Errno::ENOMEM)) if refused == 0 => Some("ENOMEM, with memory".to_owned()),
-            Err(Some(Errno::ENOMEM)) => match self.give(interp, 0, line.clone())? {
-                Err(Some(Errno::ENOMEM)) => Some("ENOMEM again, with memory".to_owned()),
-                _ => None,
-            },
-            Err(errno) if refused > 0 => match self.give(interp, 0, line.clone())? {
-                Ok(()) => Some(format!("{errno:?} for lack of memory, in place of ENOMEM")),
-                Err(_) => None,
-            },
-            _ => None,
-        };
-        if let Some(what) = wrong {
-            interp.world.host().execution().violation("errno", format!("{}: {what}", line.text));
+        if self.give(interp, 0, line.clone())? == Err(Some(Errno::ENOMEM)) {
+            interp.world.broken(format!("errno: {}: ENOMEM, with memory", line.text));
         }
         Ok(())
     }
@@ -237,7 +262,7 @@ impl Feed for Play {
                 let turn = state.forced;
                 state.forced += 1;
                 // Goes round, so that whatever the bytes are, everybody has a turn.
-                others((usize::from(self.input.forced[turn % 5]) + turn / 5) as u8)
+                others((usize::from(self.input.forced[turn % 4]) + turn / 4) as u8)
             }
         };
         chosen.unwrap_or(candidates[0])
@@ -256,9 +281,9 @@ impl Feed for Play {
     }
 }
 
-/// What exists at the start, by the bits of a byte.
-fn start(bits: u8) -> impl Iterator<Item = &'static str> {
-    const LINES: [&str; 8] = [
+/// What exists at the start, by the bits: jails and what is lent to them, stacks over them, and drivers of threads.
+fn start(bits: u16) -> impl Iterator<Item = &'static str> {
+    const LINES: [&str; 16] = [
         "jail -c name=j1 vnet persist",
         "ifconfig epair0 create",
         "devctl attach em0",
@@ -267,31 +292,14 @@ fn start(bits: u8) -> impl Iterator<Item = &'static str> {
         "ifconfig em0 vnet j1",
         "ifconfig disc0 create",
         "ifconfig tun0 create",
+        "kpi if_alloc h1",
+        "kpi ether_ifattach h1",
+        "kpi if_alloc h2",
+        "tcpdump -i em0",
+        "ifconfig vlan0 create vlan 1 vlandev em0",
+        "ip link add veth0 type veth peer veth1 netns j1",
+        "jexec j2 ip link add up0 link veth1 link-netns j1 type ipvlan mode l2",
+        "jexec j1 ip link add up1 link epair0a link-netns 1 type macvlan",
     ];
     LINES.into_iter().enumerate().filter(move |(bit, _)| bits & 1 << bit != 0).map(|(_, line)| line)
-}
-
-/// What a thread can pick from. No lock is taken that another thread could hold at a scheduling point.
-fn view(interp: &Thread<'_, '_>, thread: usize) -> View {
-    let world = interp.world;
-    let mut jails = Vec::with_capacity(4);
-    jails.push((Cow::Borrowed("0"), 0));
-    let label = LABELS[thread];
-    let mut own = Own::Nothing;
-    let mut driven = Vec::new();
-    world.host().execution().undisturbed(|| {
-        let tables = world.tables.lock();
-        let named =
-            tables.jails.iter().filter_map(|jail| Some((Cow::Owned(jail.name.clone()), jail.vnet.as_ref()?.id())));
-        jails.extend(named);
-        driven.extend(tables.handles.values().filter_map(|handle| Some(handle.owner.as_ref()?.index())));
-        own = tables.handles.get(label).filter(|handle| handle.owner.is_some()).map_or(own, |handle| {
-            match handle.attached {
-                Attached::No => Own::Allocated,
-                Attached::Plain => Own::Attached,
-                Attached::Ether => Own::Ether,
-            }
-        });
-    });
-    View { jails, listed: world.host().observer().listed(<[_]>::to_vec), own: (label, own), driven }
 }

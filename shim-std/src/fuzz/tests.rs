@@ -57,9 +57,59 @@ fn what_is_decided_in_advance_is_what_would_have_been_decided() {
 }
 
 #[test]
+fn what_a_driver_has_from_the_start_is_freed_while_another_thread_looks_it_up() {
+    let free = Record { who: 1, pick: [48, 0, 0, 0], ..Record::default() };
+    let places = |lookup: u8, hazards| {
+        let fails = |leave: &u8| {
+            let lookup = Record { who: 0, pick: [lookup, 0, 0, 1], leave: [*leave, 0], to: 0 };
+            let input = Input { start: 1 << 10, records: vec![lookup, free], ..Input::default() };
+            Found::of(Target::Schedule, &input.to_bytes(), hazards).failure.is_some()
+        };
+        (1..60).filter(fails).count()
+    };
+    // The section keeps the memory; the reference is not taken on what is gone.
+    let counts = [5, 14].map(|lookup| {
+        [HazardSet::empty(), HazardSet::FREE_WITHOUT_GRACE, HazardSet::FREE_DROPS_REF_FIRST]
+            .map(|it| places(lookup, it))
+    });
+    assert!(counts[0][0] == 0 && counts[1][0] == 0, "{counts:?}");
+    assert!(counts[0][1] > 0 && counts[1][2] > 0, "{counts:?}");
+}
+
+#[test]
+fn a_hang_is_found_though_the_teardown_would_resolve_it() {
+    // A pair whose other end is in another vnet and has an upper in a third.
+    let delete = |leave| {
+        let records = vec![Record { who: 0, pick: [46, 0, 0, 0], leave: [leave, 0], to: 0 }];
+        Input { start: 1 << 0 | 1 << 3 | 1 << 13 | 1 << 14, records, ..Input::default() }.to_bytes()
+    };
+    let failures = |hazards| (1..=255).filter_map(move |it| Found::of(Target::Schedule, &delete(it), hazards).failure);
+    let hang = failures(HazardSet::WAIT_ON_OWN_EXECUTOR).next().expect("the worker waits for itself");
+    assert!(matches!(hang.kind, FailureKind::NoProgress | FailureKind::Deadlock), "{}", hang.message);
+    assert_eq!(failures(HazardSet::empty()).next(), None);
+}
+
+#[test]
 fn with_the_hazard_closed_no_place_is_wrong() {
     let failed = found(HazardSet::empty());
     assert!(failed.is_empty(), "{:?}", failed[0].1);
+}
+
+#[test]
+fn what_oom_finds_is_a_scenario_that_says_which_allocations_were_refused() {
+    let hazards = Hazard::UnregisterUnderPortLock.set();
+    // A stack on an epair, for which there is no memory at first; the epair goes.
+    let stack = Record { pick: [45, 0, 0, 0], leave: [3, 0], ..Record::default() };
+    let destroy = Record { pick: [46, 0, 0, 0], ..Record::default() };
+    let bytes = Input { start: 0b10, records: vec![stack, destroy], ..Input::default() }.to_bytes();
+    let found = Found::of(Target::Oom, &bytes, hazards);
+    let failure = found.failure.as_ref().expect("the departure runs into its own lock");
+    assert!(found.source.text.contains("nomem 3 0 ip link add up0 link epair0a"), "{}", found.source.text);
+    let again = found.replay().expect("the scenario fails as the input did");
+    assert!(again.is_same(failure), "{}", again.message);
+    assert!(crate::token::Token::decode(&found.token(&again)).is_ok());
+    // The same text without the failure.
+    assert_eq!(text(Target::Oom, &bytes, HazardSet::empty()), found.source.text);
 }
 
 /// Bytes that look random, the same every time.

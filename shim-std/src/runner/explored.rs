@@ -106,6 +106,15 @@ impl Host for ShuttleHost {
         self.execution().log(|| What::Note("the scenario is over; what it left is taken down".into()));
     }
 
+    fn refuse(&self, first: u64, every: u64) {
+        self.arena().fail_next(first, every);
+    }
+
+    fn refuse_none(&self) -> u64 {
+        self.arena().fail_at(None);
+        self.arena().refused()
+    }
+
     fn live_bytes(memory: &Arena) -> usize {
         memory.usage().live_bytes
     }

@@ -64,6 +64,12 @@ pub trait Host: Platform<Buffer = Frame> {
     /// The scenario is over; what follows takes down what it left and is not part of its trace.
     fn taking_down(&self) {}
 
+    /// From now on the `first`-th allocation is refused (1 is the next), and then every `every`-th; 0: only that one.
+    fn refuse(&self, first: u64, every: u64);
+
+    /// No allocation is refused any more. Gives how many ever were.
+    fn refuse_none(&self) -> u64;
+
     /// How many bytes of the host's memory are in use.
     fn live_bytes(memory: &Self::Allocator) -> usize;
 }

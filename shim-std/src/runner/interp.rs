@@ -238,6 +238,13 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
         status
     }
 
+    /// Looks at the invariants in the middle of a command.
+    pub(crate) fn check_between(&self) {
+        if self.sections == 0 {
+            self.world.check_alone(self.td);
+        }
+    }
+
     /// Compares what came with what was expected.
     fn judge(&self, expect: Expect, status: Status, span: Span) -> Result<(), Stop> {
         let wanted = match (expect, &status) {

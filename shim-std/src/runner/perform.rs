@@ -43,6 +43,7 @@ impl<H: Host> Interp<'_, '_, H> {
             Cmd::Result(text) => self.say(&format!("    => {text}")),
             Cmd::Echo(text) => self.say(&text),
             Cmd::Errno { rest } => return self.errno(&rest, span),
+            Cmd::Nomem { first, every, rest } => return self.nomem(first, every, &rest, span),
             Cmd::Sleep(length) => {
                 self.pause(length);
                 Ok(())
@@ -80,6 +81,37 @@ impl<H: Host> Interp<'_, '_, H> {
             Err(fail) => fail.errno.map_or("1", Errno::name),
         };
         self.print(name);
+        Ok(Ok(()))
+    }
+
+    /// `nomem FIRST EVERY CMD…`: the command while memory is refused, and once more when it is back if it has failed. What
+    /// failed for lack of memory says so, and has changed nothing that keeps it from working.
+    fn nomem(&mut self, first: u32, every: u32, rest: &[Arg], span: Span) -> Done {
+        let before = self.world.host().refuse_none();
+        self.world.host().refuse(first.into(), every.into());
+        let status = self.argv(rest, span);
+        let refused = self.world.host().refuse_none() - before;
+        let Err(fail) = status? else { return Ok(Ok(())) };
+        let wrong = match (fail.errno, refused) {
+            (Some(Errno::ENOMEM), 0) => "ENOMEM, with memory".to_owned(),
+            (_, 0) => return Ok(Err(fail)),
+            (errno, _) => {
+                self.check_between();
+                let again = self.argv(rest, span)?;
+                match (errno, &again) {
+                    (Some(Errno::ENOMEM), Err(Fail { errno: Some(Errno::ENOMEM), .. })) => {
+                        "ENOMEM again, with memory".to_owned()
+                    }
+                    (Some(Errno::ENOMEM), _) | (_, Err(_)) => return Ok(again),
+                    (errno, Ok(())) => {
+                        let said = errno.map_or("a failure without a number", Errno::name);
+                        format!("{said} for lack of memory, in place of ENOMEM")
+                    }
+                }
+            }
+        };
+        let command: Vec<&str> = rest.iter().map(|arg| arg.text.as_str()).collect();
+        self.world.broken(format!("errno: {}: {wrong}", command.join(" ")));
         Ok(Ok(()))
     }
 

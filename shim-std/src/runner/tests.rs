@@ -34,6 +34,19 @@ fn statements_of_sh() {
 }
 
 #[test]
+fn a_command_that_runs_out_of_memory_works_when_it_is_back() {
+    // Each allocation of it, one after the other, then all of them.
+    let each = "for n in $(seq 40); do nomem $n 0 ifconfig disc0 create; ifconfig disc0 destroy; done;";
+    assert_eq!(prints(&format!("{each} nomem 1 1 ifconfig disc0 create; ifconfig -l")).last().unwrap(), "lo0 disc0");
+    assert_eq!(prints("!ENXIO nomem 1 1 ifconfig x0 up; nomem 7 0 true"), [""; 0]);
+    // It says something else than that there is no memory.
+    let swallows = "ifconfig disc0 create || true; [ \"$(ifconfig -l)\" = \"lo0 disc0\" ]";
+    let (text, status) = fails(&format!("nomem 1 0 sh -c '{swallows}'"));
+    assert!(text.contains("a failure without a number for lack of memory, in place of ENOMEM"), "{text}");
+    assert_eq!(status, 3);
+}
+
+#[test]
 fn expectations_point_into_the_line() {
     assert_eq!(fails("true\n!ENXIO ifconfig lo0 destroy"), ("t:2:1: expected ENXIO, got EINVAL".into(), 1));
     assert_eq!(fails("! true"), ("t:1:1: expected a failure, got success".into(), 1));

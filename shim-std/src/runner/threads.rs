@@ -382,6 +382,15 @@ impl Host for Threads {
         (lines.trace, lines.over) = (false, true);
     }
 
+    fn refuse(&self, first: u64, every: u64) {
+        self.allocator().fail_next(first, every);
+    }
+
+    fn refuse_none(&self) -> u64 {
+        self.allocator().fail_never();
+        self.allocator().failures()
+    }
+
     fn live_bytes(memory: &CountingAlloc) -> usize {
         memory.live_bytes()
     }

@@ -1,7 +1,7 @@
 //! What the threads of a scenario share.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ifnet::platform::Mutex;
@@ -9,7 +9,7 @@ use ifnet::{BpfListener, Errno, IfnetOwner, IfnetRef, Ifp, Kernel, Thread, TunHa
 
 use super::host::Host;
 use super::interp::Stop;
-use crate::host::frame::FramePool;
+use crate::host::frame::{Frame, FramePool};
 use crate::scenario::Diagnostics;
 
 /// A jail, which is a vnet by name.
@@ -58,6 +58,8 @@ pub(crate) struct Tables<H: Host> {
     pub(crate) listeners: Vec<BpfListener<H>>,
     /// Open devices by the name under which they were opened. A thread that uses one has taken it out.
     pub(crate) tuns: Vec<(String, TunHandle<H>)>,
+    /// Frames that have come in and wait for their turn, with the index and generation of the receiving interface.
+    pub(crate) netisr: VecDeque<(u32, u16, Frame)>,
 }
 
 /// One booted kernel and what a scenario has made in it.
@@ -89,6 +91,7 @@ impl<H: Host> World<H> {
             devices: BTreeMap::new(),
             listeners: Vec::new(),
             tuns: Vec::new(),
+            netisr: VecDeque::new(),
         };
         Self {
             kernel,
@@ -125,6 +128,16 @@ impl<H: Host> World<H> {
         });
     }
 
+    /// In the middle of a command: checks the invariants if it is the only one under way.
+    pub(crate) fn check_alone(&self, td: &Thread<'_, H>) {
+        self.host().undisturbed(|| {
+            let in_flight = self.in_flight.lock();
+            if *in_flight == 1 {
+                self.check(td);
+            }
+        });
+    }
+
     /// Waits until the caller's command is the only one under way.
     pub(crate) fn wait_alone(&self) {
         while *self.in_flight.lock() > 1 {
@@ -134,8 +147,13 @@ impl<H: Host> World<H> {
 
     pub(crate) fn check(&self, td: &Thread<'_, H>) {
         if let Err(violation) = invariants::check(td) {
-            self.outcome.lock().invariant.get_or_insert_with(|| violation.to_string());
+            self.broken(violation.to_string());
         }
+    }
+
+    /// Notes what must not be; it begins with the name of the rule.
+    pub(crate) fn broken(&self, what: String) {
+        self.outcome.lock().invariant.get_or_insert(what);
     }
 
     pub(crate) fn leaked(&self, what: String) {

@@ -109,8 +109,8 @@ impl<T, A: Allocator> TryTable<T, A> {
     }
 
     /// A value of this hash that `eq` accepts.
-    pub fn find(&self, hash: u64, mut eq: impl FnMut(&T) -> bool) -> Option<&T> {
-        self.iter_hash(hash).find(|value| eq(value))
+    pub fn find<'a>(&'a self, hash: u64, eq: impl FnMut(&'a T) -> bool) -> Option<&'a T> {
+        self.store.find(hash, eq)
     }
 
     /// As [`find`](Self::find), for changing the value. Its hash must stay the same.

@@ -7,7 +7,7 @@ use allocator_api2::alloc::Allocator;
 
 use crate::mem::{NoMem, TryVec};
 
-/// The slots: a value with its hash, or nothing.
+/// The slots: a value with the lower half of its hash, or nothing.
 ///
 /// # Invariants
 ///
@@ -15,7 +15,7 @@ use crate::mem::{NoMem, TryVec};
 /// * A value is in the first slot, counted round from the one its hash asks for, that was free: there is no empty slot
 ///   between the two.
 pub(super) struct Store<T, A: Allocator> {
-    slots: TryVec<Option<(u64, T)>, A>,
+    slots: TryVec<Option<(u32, T)>, A>,
     len: usize,
 }
 
@@ -50,7 +50,7 @@ impl<T, A: Allocator> Store<T, A> {
         self.len = 0;
         while let Some(slot) = old.pop() {
             if let Some((hash, value)) = slot {
-                self.insert(hash, value);
+                self.place(hash, value);
             }
         }
         Ok(())
@@ -58,6 +58,10 @@ impl<T, A: Allocator> Store<T, A> {
 
     /// Adds a value; the table is not full.
     pub(super) fn insert(&mut self, hash: u64, value: T) {
+        self.place(hash as u32, value);
+    }
+
+    fn place(&mut self, hash: u32, value: T) {
         let mut index = self.home(hash);
         while self.slots[index].is_some() {
             index = self.following(index);
@@ -66,17 +70,28 @@ impl<T, A: Allocator> Store<T, A> {
         self.len += 1;
     }
 
-    pub(super) fn find_mut(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&mut T> {
-        let index = self.position(hash, eq)?;
+    pub(super) fn find<'a>(&'a self, hash: u64, mut eq: impl FnMut(&'a T) -> bool) -> Option<&'a T> {
+        let index = self.position(hash, &mut eq)?;
+        self.slots[index].as_ref().map(|(_, value)| value)
+    }
+
+    pub(super) fn find_mut(&mut self, hash: u64, mut eq: impl FnMut(&T) -> bool) -> Option<&mut T> {
+        let index = self.position(hash, &mut eq)?;
         self.slots[index].as_mut().map(|(_, value)| value)
     }
 
     pub(super) fn iter_hash(&self, hash: u64) -> impl Iterator<Item = &T> {
+        let hash = hash as u32;
         self.run(hash).filter_map(move |(_, found, value)| (found == hash).then_some(value))
     }
 
-    pub(super) fn remove(&mut self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<T> {
-        let mut hole = self.position(hash, eq)?;
+    pub(super) fn remove(&mut self, hash: u64, mut eq: impl FnMut(&T) -> bool) -> Option<T> {
+        let hole = self.position(hash, &mut eq)?;
+        self.take(hole)
+    }
+
+    /// Empties a slot.
+    fn take(&mut self, mut hole: usize) -> Option<T> {
         let (_, value) = self.slots[hole].take()?;
         self.len -= 1;
         // INVARIANT: whatever may not stay behind the hole moves into it, which makes the next hole.
@@ -86,7 +101,7 @@ impl<T, A: Allocator> Store<T, A> {
             let mask = self.slots.len() - 1;
             // The distance from its home to where it is, against the one from the hole: it may only move towards home.
             if index.wrapping_sub(home) & mask >= index.wrapping_sub(hole) & mask {
-                self.slots.swap(hole, index);
+                self.slots[hole] = self.slots[index].take();
                 hole = index;
             }
             index = self.following(index);
@@ -94,12 +109,14 @@ impl<T, A: Allocator> Store<T, A> {
         Some(value)
     }
 
-    fn position(&self, hash: u64, mut eq: impl FnMut(&T) -> bool) -> Option<usize> {
+    /// `dyn`: one search serves whatever is looked for.
+    fn position<'a>(&'a self, hash: u64, eq: &mut dyn FnMut(&'a T) -> bool) -> Option<usize> {
+        let hash = hash as u32;
         self.run(hash).find(|(_, found, value)| *found == hash && eq(value)).map(|(index, ..)| index)
     }
 
     /// The occupied slots from the home of `hash` up to the first empty one.
-    fn run(&self, hash: u64) -> impl Iterator<Item = (usize, u64, &T)> {
+    fn run(&self, hash: u32) -> impl Iterator<Item = (usize, u32, &T)> {
         let slots = self.slots.len();
         let home = if slots == 0 { 0 } else { self.home(hash) };
         (0..slots).map_while(move |step| {
@@ -108,7 +125,7 @@ impl<T, A: Allocator> Store<T, A> {
         })
     }
 
-    fn home(&self, hash: u64) -> usize {
+    fn home(&self, hash: u32) -> usize {
         hash as usize & (self.slots.len() - 1)
     }
 

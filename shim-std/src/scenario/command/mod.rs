@@ -96,6 +96,17 @@ pub enum Cmd {
         /// The command; never empty.
         rest: Vec<Arg>,
     },
+    /// `nomem FIRST EVERY CMD…`: runs the command while the `FIRST`-th allocation from here on is refused, and then every
+    /// `EVERY`-th. If it fails, it runs once more, with memory, and that is what came of it. What fails for lack of
+    /// memory, and for nothing else, must say `ENOMEM`, and must not say so again: otherwise the scenario has failed.
+    Nomem {
+        /// The first that is refused; 1 is the next one.
+        first: u32,
+        /// How far the following ones are apart; 0: there are none.
+        every: u32,
+        /// The command; never empty.
+        rest: Vec<Arg>,
+    },
     /// `echo TEXT`
     Echo(String),
     /// `sleep N`: a scheduling point.
@@ -115,12 +126,15 @@ pub enum Cmd {
 }
 
 impl Cmd {
-    /// The command that this one runs, if it is a prefix of another: `jexec J cmd…`, `errno cmd…`, `jail -c command=cmd…`,
-    /// `ip netns exec NS cmd…`.
+    /// The command that this one runs, if it is a prefix of another: `jexec J cmd…`, `errno cmd…`, `nomem N M cmd…`,
+    /// `jail -c command=cmd…`, `ip netns exec NS cmd…`.
     #[must_use]
     pub fn into_inner(self) -> Option<Vec<Arg>> {
         match self {
-            Self::Jexec { rest, .. } | Self::Errno { rest } | Self::Ip(Ip::NetnsExec { rest, .. }) => Some(rest),
+            Self::Jexec { rest, .. }
+            | Self::Errno { rest }
+            | Self::Nomem { rest, .. }
+            | Self::Ip(Ip::NetnsExec { rest, .. }) => Some(rest),
             Self::JailCreate(JailCreate { command, .. }) => command,
             _ => None,
         }
@@ -144,6 +158,7 @@ pub const COMMANDS: &[&str] = &[
     "step",
     "result",
     "errno",
+    "nomem",
     "echo",
     "sleep",
     "seq",
@@ -180,6 +195,11 @@ pub fn decode(argv: &[Arg]) -> Result<Cmd, CmdError> {
         "kpi" => Cmd::Kpi(kpi::decode(&mut args)?),
         "ip" => Cmd::Ip(ip::decode(&mut args)?),
         "errno" => Cmd::Errno { rest: args.command()? },
+        "nomem" => Cmd::Nomem {
+            first: args.need("which allocation is refused first")?.number("an allocation", 1..=u32::MAX)?,
+            every: args.need("how far the following ones are apart")?.number("a distance", 0..=u32::MAX)?,
+            rest: args.command()?,
+        },
         "sh" => shell::sh(&mut args)?,
         "show" => Cmd::Show(shell::show(&mut args)?),
         "order" => Cmd::Order(args.command()?.into_iter().map(|arg| arg.text).collect()),
