@@ -22,10 +22,10 @@ pub struct CountingAlloc {
 // that has synchronised with the others, for example by joining them.
 struct Counts {
     live_bytes: AtomicUsize,
-    live_blocks: AtomicUsize,
     peak_bytes: AtomicUsize,
     attempts: AtomicU64,
     failures: AtomicU64,
+    freed: AtomicU64,
     /// Attempts with these numbers fail, from the first to the last, this far apart; attempts are counted from 1.
     fail_first: AtomicU64,
     fail_last: AtomicU64,
@@ -36,10 +36,10 @@ impl Default for Counts {
     fn default() -> Self {
         Self {
             live_bytes: AtomicUsize::new(0),
-            live_blocks: AtomicUsize::new(0),
             peak_bytes: AtomicUsize::new(0),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            freed: AtomicU64::new(0),
             fail_first: AtomicU64::new(u64::MAX),
             fail_last: AtomicU64::new(0),
             fail_every: AtomicU64::new(1),
@@ -63,7 +63,9 @@ impl CountingAlloc {
     /// Allocations that are not yet freed.
     #[must_use]
     pub fn live_blocks(&self) -> usize {
-        self.counts.live_blocks.load(Ordering::Relaxed)
+        let gone = self.failures() + self.counts.freed.load(Ordering::Relaxed);
+        // Other threads may be at it; then the number is about right.
+        self.attempts().saturating_sub(gone) as usize
     }
 
     /// The most bytes that were live at one time.
@@ -135,15 +137,17 @@ unsafe impl Allocator for CountingAlloc {
             counts.failures.fetch_add(1, Ordering::Relaxed);
         } else {
             let live = counts.live_bytes.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-            counts.peak_bytes.fetch_max(live, Ordering::Relaxed);
-            counts.live_blocks.fetch_add(1, Ordering::Relaxed);
+            // Looked at first: a write for each allocation costs more than the rest.
+            if live > counts.peak_bytes.load(Ordering::Relaxed) {
+                counts.peak_bytes.fetch_max(live, Ordering::Relaxed);
+            }
         }
         block
     }
 
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
         self.counts.live_bytes.fetch_sub(layout.size(), Ordering::Relaxed);
-        self.counts.live_blocks.fetch_sub(1, Ordering::Relaxed);
+        self.counts.freed.fetch_add(1, Ordering::Relaxed);
         // SAFETY:
         // 1. The caller promises that `block` is live, from this allocator, and fits `layout`.
         // 2. All blocks of this allocator come from `Global`.
