@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use ifnet::Config;
 use ifnet::hazard::HazardSet;
-use ifnet_std::fuzz::{Found, Target, hazards, mutate};
+use ifnet_std::fuzz::{Found, Target, check, hazards, mutate};
 use ifnet_std::model::{Program, check_with};
 use libfuzzer_sys::fuzzer_mutate;
 
@@ -29,6 +29,16 @@ pub fn play(target: Target, bytes: &[u8]) {
     if let Some(failure) = &found.failure {
         let token = found.token(failure);
         panic!("{}: {}\n\n{}\nifnet replay {token}", failure.kind, failure.message, found.source.text);
+    }
+}
+
+/// Plays an input of a target that has its oracles with it.
+///
+/// # Panics
+/// If it fails; the message is what was wrong, and the scenario.
+pub fn pass(target: Target, bytes: &[u8]) {
+    if let Err(what) = check(target, bytes, open()) {
+        panic!("{what}");
     }
 }
 

@@ -10,42 +10,46 @@ struct softc {
 	int quit_in_transmit;	/* what ifnet_thread_exit said inside a call */
 };
 
+/* A driver is called on several processors at a time, and in interrupt handlers. */
+#define COUNT(counter) ((void)__atomic_fetch_add(&(counter), 1, __ATOMIC_RELAXED))
+#define COUNTED(counter) __atomic_load_n(&(counter), __ATOMIC_RELAXED)
+
 static void
 softc_init(struct softc *sc, const struct driver_env *env)
 {
 	sc->env = env;
-	sc->ifp = NULL;
+	sc->ifp = 0;
 	sc->sent = sc->received = sc->flushed = sc->moved = sc->mtu = 0;
 	sc->quit_in_transmit = 0;
 }
 
 static int
-echo_transmit(struct thread *td, if_t ifp, struct mbuf *m)
+echo_transmit(ifnet_thread_t td, if_t ifp, struct mbuf *m)
 {
 	struct softc *sc = (struct softc *)if_getsoftc(td, ifp);
 
-	sc->sent++;
+	COUNT(sc->sent);
 	sc->quit_in_transmit = ifnet_thread_exit(td);
 	return if_input(td, ifp, m);
 }
 
 static void
-echo_input(struct thread *td, if_t ifp, struct mbuf *m)
+echo_input(ifnet_thread_t td, if_t ifp, struct mbuf *m)
 {
 	struct softc *sc = (struct softc *)if_getsoftc(td, ifp);
 
-	sc->received++;
+	COUNT(sc->received);
 	sc->env->m_freem(sc->env->arg, m);
 }
 
 static void
-echo_qflush(struct thread *td, if_t ifp)
+echo_qflush(ifnet_thread_t td, if_t ifp)
 {
 	((struct softc *)if_getsoftc(td, ifp))->flushed++;
 }
 
 static int
-echo_ioctl(struct thread *td, if_t ifp, uint32_t command, uint32_t data)
+echo_ioctl(ifnet_thread_t td, if_t ifp, uint32_t command, uint32_t data)
 {
 	if (command == IFNET_SIOCSIFMTU) {
 		if (data > 9000)
@@ -56,7 +60,7 @@ echo_ioctl(struct thread *td, if_t ifp, uint32_t command, uint32_t data)
 }
 
 static void
-echo_reassign(struct thread *td, if_t ifp, struct vnet *new_vnet)
+echo_reassign(ifnet_thread_t td, if_t ifp, vnet_t new_vnet)
 {
 	(void)new_vnet;
 	((struct softc *)if_getsoftc(td, ifp))->moved++;
@@ -64,14 +68,14 @@ echo_reassign(struct thread *td, if_t ifp, struct vnet *new_vnet)
 
 static const uint8_t lladdr[6] = { 2, 0, 0, 0, 0, 1 };
 
-/* Attaches the device: null, or its interface. */
+/* Attaches the device: zero, or its interface. */
 static if_t
-echo_attach(struct thread *td, struct softc *sc, uint32_t unit)
+echo_attach(ifnet_thread_t td, struct softc *sc, uint32_t unit)
 {
 	if_t ifp = if_alloc(td, IFNET_IFT_ETHER);
 
-	if (ifp == NULL)
-		return NULL;
+	if (ifp == 0)
+		return 0;
 	sc->ifp = ifp;
 	if (if_initname(td, ifp, "echo", unit) != 0 || if_setsoftc(td, ifp, sc) != 0 ||
 	    if_setflagbits(td, ifp, IFNET_IFF_BROADCAST | IFNET_IFF_SIMPLEX | IFNET_IFF_MULTICAST, 0) != 0 ||
@@ -79,7 +83,7 @@ echo_attach(struct thread *td, struct softc *sc, uint32_t unit)
 	    if_setqflushfn(td, ifp, echo_qflush) != 0 || if_setioctlfn(td, ifp, echo_ioctl) != 0 ||
 	    if_setreassignfn(td, ifp, echo_reassign) != 0 || ether_ifattach(td, ifp, lladdr) != 0) {
 		(void)if_free(td, ifp);
-		return NULL;
+		return 0;
 	}
 	return ifp;
 }
@@ -89,7 +93,7 @@ echo_attach(struct thread *td, struct softc *sc, uint32_t unit)
 
 /* Lets everything happen that was deferred. */
 static int
-settle(struct thread *td)
+settle(ifnet_thread_t td)
 {
 	int error, ran = 1;
 
@@ -101,35 +105,36 @@ settle(struct thread *td)
 
 /* A packet goes out and comes back. */
 static int
-ping(struct thread *td, struct softc *sc, if_t ifp)
+ping(ifnet_thread_t td, struct softc *sc, if_t ifp)
 {
-	unsigned sent = sc->sent, received = sc->received;
+	unsigned sent = COUNTED(sc->sent), received = COUNTED(sc->received);
 	struct mbuf *m = sc->env->m_get(sc->env->arg);
 
 	CHECK(m != NULL);
 	CHECK(if_transmit(td, ifp, m) == 0);
-	CHECK(sc->sent == sent + 1 && sc->received == received + 1);
+	/* More, if others have found the interface. */
+	CHECK(COUNTED(sc->sent) > sent && COUNTED(sc->received) > received);
 	CHECK(sc->quit_in_transmit == IFNET_EBUSY);
 	return 0;
 }
 
 /* From attach to free, with moves, packets and groups. */
 static int
-life(struct thread *td, const struct driver_env *env, uint32_t unit, int alone)
+life(ifnet_thread_t td, const struct driver_env *env, uint32_t unit, int alone)
 {
 	struct softc sc;
-	struct vnet *home, *jail, *former;
+	vnet_t home, jail, former;
 	char name[IFNET_IFNAMSIZ], text[128];
 	uint32_t index;
 	if_t ifp, found;
 	int line;
 
 	softc_init(&sc, env);
-	CHECK((home = vnet_default(td)) != NULL);
+	CHECK((home = vnet_default(td)) != 0);
 	CHECK(curvnet(td) == home);
-	CHECK((jail = vnet_alloc(td)) != NULL);
+	CHECK((jail = vnet_alloc(td)) != 0);
 	CHECK(jail != home);
-	CHECK((ifp = echo_attach(td, &sc, unit)) != NULL);
+	CHECK((ifp = echo_attach(td, &sc, unit)) != 0);
 	CHECK((index = if_getindex(td, ifp)) != 0);
 	CHECK(if_name(td, ifp, name, sizeof(name)) == 0);
 	CHECK(name[0] == 'e' && name[4] != '\0');
@@ -156,16 +161,18 @@ life(struct thread *td, const struct driver_env *env, uint32_t unit, int alone)
 	if ((line = ping(td, &sc, ifp)) != 0)
 		return line;
 	CHECK(net_epoch_exit(td) == 0 && net_epoch_exit(td) == 0);
-	CHECK(if_getcounter(td, ifp, IFNET_COUNTER_OPACKETS) == 1);
+	CHECK(if_getcounter(td, ifp, IFNET_COUNTER_OPACKETS) >= 1);
 
 	/* There and back, by the driver and by a jail's manager. The index stays. */
 	CHECK(if_vmove(td, ifp, jail) == 0);
 	CHECK(if_getvnet(td, ifp) == jail && if_getindex(td, ifp) == index && sc.moved == 1);
 	CHECK(if_vmove(td, ifp, jail) == IFNET_EEXIST);
-	CHECK(ifunit_ref(td, name) == NULL && ifnet_errno(td) == IFNET_ENXIO);
+	CHECK(ifunit_ref(td, name) == 0 && ifnet_errno(td) == IFNET_ENXIO);
 	CHECK((former = curvnet_set(td, jail)) == home);
 	CHECK(ifunit_ref(td, name) == ifp);
 	CHECK(if_rele(td, ifp) == 0);
+	/* A move takes it down, and what is down receives nothing. */
+	CHECK(if_setflags(td, ifp, IFNET_IFF_UP) == 0);
 	if ((line = ping(td, &sc, ifp)) != 0)
 		return line;
 	CHECK(curvnet_set(td, former) == jail);
@@ -195,15 +202,18 @@ life(struct thread *td, const struct driver_env *env, uint32_t unit, int alone)
 	return settle(td) == 0 ? 0 : __LINE__;
 }
 
-/* A built-in kind, which C did not make. */
+/* A built-in kind, which C did not make. In a vnet where nobody else clones: a name that is free is soon taken again. */
 static int
-cloned(struct thread *td)
+cloned(ifnet_thread_t td)
 {
 	char made[IFNET_IFNAMSIZ], small[2];
-	if_t ifp;
+	vnet_t jail, home;
+	if_t ifp, again;
 
+	CHECK((jail = vnet_alloc(td)) != 0);
+	CHECK((home = curvnet_set(td, jail)) != 0);
 	CHECK(if_clone_create(td, "disc", made) == 0);
-	CHECK((ifp = ifunit_ref(td, made)) != NULL);
+	CHECK((ifp = ifunit_ref(td, made)) != 0);
 	CHECK(if_name(td, ifp, small, sizeof(small)) == IFNET_ENAMETOOLONG);
 	CHECK(if_detach(td, ifp) == IFNET_EPERM);
 	CHECK(if_free(td, ifp) == IFNET_EPERM);
@@ -211,21 +221,24 @@ cloned(struct thread *td)
 	CHECK(if_settransmitfn(td, ifp, echo_transmit) == IFNET_EPERM);
 	CHECK(if_setflagbits(td, ifp, 0, IFNET_IFF_UP) == IFNET_EPERM);
 	CHECK(if_rele(td, ifp) == 0);
-	/* No longer ours, but alive. */
-	CHECK(if_getindex(td, ifp) != 0);
-	CHECK(if_rele(td, ifp) == IFNET_EBADF);
-	CHECK(if_clone_destroy(td, made) == 0);
+	/* It lives, but no longer for us: the handle was good as long as the reference. */
 	CHECK(if_getindex(td, ifp) == 0 && ifnet_errno(td) == IFNET_EBADF);
+	CHECK(if_rele(td, ifp) == IFNET_EBADF);
+	CHECK((again = ifunit_ref(td, made)) != 0 && again != ifp);
+	CHECK(if_rele(td, again) == 0);
+	CHECK(if_clone_destroy(td, made) == 0);
 	CHECK(if_clone_destroy(td, made) == IFNET_ENXIO);
 	CHECK(if_clone_create(td, "nosuchkind", NULL) == IFNET_EINVAL);
 	CHECK(if_clone_create(td, "anamethatistoolong", NULL) == IFNET_ENAMETOOLONG);
 	CHECK(if_clone_create(td, NULL, NULL) == IFNET_EINVAL);
+	CHECK(curvnet_set(td, home) == jail);
+	CHECK(vnet_destroy(td, jail) == 0);
 	return settle(td) == 0 ? 0 : __LINE__;
 }
 
 /* Every function of an interface, with a handle that is none of a living one. */
 static int
-dead(struct thread *td, const struct driver_env *env, if_t ifp, int error)
+dead(ifnet_thread_t td, const struct driver_env *env, if_t ifp, int error)
 {
 	char name[IFNET_IFNAMSIZ];
 
@@ -244,11 +257,15 @@ dead(struct thread *td, const struct driver_env *env, if_t ifp, int error)
 	CHECK(if_setflags(td, ifp, IFNET_IFF_UP) == error);
 	CHECK(if_setflagbits(td, ifp, IFNET_IFF_UP, 0) == error);
 	CHECK(if_setmtu(td, ifp, 1500) == error);
-	CHECK(if_getvnet(td, ifp) == NULL && if_getsoftc(td, ifp) == NULL);
+	CHECK(if_getvnet(td, ifp) == 0 && if_getsoftc(td, ifp) == NULL);
 	CHECK(if_getcounter(td, ifp, IFNET_COUNTER_IPACKETS) == 0);
 	CHECK(if_link_state_change(td, ifp, IFNET_LINK_STATE_UP) == error);
 	CHECK(if_setsoftc(td, ifp, NULL) == error);
-	CHECK(if_settransmitfn(td, ifp, NULL) == error);
+	CHECK(if_settransmitfn(td, ifp, NULL) == error && if_setinputfn(td, ifp, NULL) == error);
+	CHECK(if_setqflushfn(td, ifp, NULL) == error && if_setioctlfn(td, ifp, NULL) == error);
+	CHECK(if_setreassignfn(td, ifp, NULL) == error);
+	CHECK(bridge_addm(td, ifp, ifp) == error && bridge_delm(td, ifp, ifp) == error);
+	CHECK(vlan_config(td, ifp, ifp, 7) == error && vlan_unconfig(td, ifp) == error);
 	CHECK(if_addgroup(td, ifp, "g") == error && if_delgroup(td, ifp, "g") == error);
 	CHECK(if_rename(td, ifp, "y") == error);
 	CHECK(if_transmit(td, ifp, env->m_get(env->arg)) == error);
@@ -256,75 +273,137 @@ dead(struct thread *td, const struct driver_env *env, if_t ifp, int error)
 	return 0;
 }
 
+/* Every function, with the handle of a thread that is none. A packet stays the caller's: no kernel is known. */
 static int
-misuse(struct thread *td, const struct driver_env *env, uint32_t unit)
+no_thread(const struct driver_env *env, ifnet_thread_t td, int error)
+{
+	struct mbuf *m;
+	char made[IFNET_IFNAMSIZ];
+	if_t ifp = 1;
+	int ran;
+
+	CHECK(ifnet_thread_exit(td) == error && ifnet_errno(td) == error);
+	CHECK(ifnet_run_deferred(td, &ran) == error && ifnet_check(td, NULL, 0) == error);
+	CHECK(net_epoch_enter(td) == error && net_epoch_exit(td) == error);
+	CHECK(net_epoch_wait(td) == error && net_epoch_drain_callbacks(td) == error);
+	CHECK(vnet_alloc(td) == 0 && vnet_destroy(td, 0) == error && vnet_default(td) == 0);
+	CHECK(vnet_ifcnt(td, 0) == -1 && curvnet(td) == 0 && curvnet_set(td, 0) == 0);
+	CHECK(if_alloc(td, IFNET_IFT_ETHER) == 0 && if_free(td, ifp) == error);
+	CHECK(if_initname(td, ifp, "x", 0) == error && if_attach(td, ifp) == error);
+	CHECK(ether_ifattach(td, ifp, lladdr) == error);
+	CHECK(if_detach(td, ifp) == error && ether_ifdetach(td, ifp) == error);
+	CHECK(if_ref(td, ifp) == error && if_rele(td, ifp) == error);
+	CHECK(if_vmove(td, ifp, 0) == error && if_vmove_loan(td, "x", 0) == error);
+	CHECK(if_vmove_reclaim(td, "x", 0) == error);
+	CHECK(if_clone_create(td, "disc", made) == error && if_clone_destroy(td, "disc0") == error);
+	CHECK(ifunit_ref(td, "lo0") == 0 && ifnet_byindex_ref(td, 1) == 0);
+	CHECK(if_name(td, ifp, made, sizeof(made)) == error && if_getindex(td, ifp) == 0);
+	CHECK(if_getflags(td, ifp) == 0 && if_setflags(td, ifp, 0) == error);
+	CHECK(if_setflagbits(td, ifp, 0, 0) == error);
+	CHECK(if_getmtu(td, ifp) == 0 && if_setmtu(td, ifp, 1500) == error);
+	CHECK(if_getvnet(td, ifp) == 0 && if_getcounter(td, ifp, IFNET_COUNTER_IPACKETS) == 0);
+	CHECK(if_link_state_change(td, ifp, IFNET_LINK_STATE_UP) == error);
+	CHECK(if_getsoftc(td, ifp) == NULL && if_setsoftc(td, ifp, NULL) == error);
+	CHECK(if_settransmitfn(td, ifp, NULL) == error && if_setinputfn(td, ifp, NULL) == error);
+	CHECK(if_setqflushfn(td, ifp, NULL) == error && if_setioctlfn(td, ifp, NULL) == error);
+	CHECK(if_setreassignfn(td, ifp, NULL) == error);
+	CHECK(if_addgroup(td, ifp, "g") == error && if_delgroup(td, ifp, "g") == error);
+	CHECK(if_rename(td, ifp, "y") == error);
+	CHECK(bridge_addm(td, ifp, ifp) == error && bridge_delm(td, ifp, ifp) == error);
+	CHECK(vlan_config(td, ifp, ifp, 7) == error && vlan_unconfig(td, ifp) == error);
+	CHECK((m = env->m_get(env->arg)) != NULL);
+	CHECK(if_transmit(td, ifp, m) == error && if_input(td, ifp, m) == error);
+	env->m_freem(env->arg, m);
+	return 0;
+}
+
+static int
+misuse(ifnet_thread_t td, const struct driver_env *env, uint32_t unit)
 {
 	struct softc sc;
-	struct vnet *jail;
+	vnet_t jail;
 	if_t ifp, stale;
 	int line, local;
 
 	softc_init(&sc, env);
-	CHECK((stale = if_alloc(td, IFNET_IFT_ETHER)) != NULL);
+	CHECK((stale = if_alloc(td, IFNET_IFT_ETHER)) != 0);
 	CHECK(if_attach(td, stale) == IFNET_EINVAL);	/* no name */
 	CHECK(if_initname(td, stale, "", IFNET_IF_DUNIT_NONE) == IFNET_EINVAL);
 	CHECK(if_initname(td, stale, NULL, 0) == IFNET_EINVAL);
 	CHECK(if_initname(td, stale, "abcdefghijklmno", 0) == IFNET_ENAMETOOLONG);
 	CHECK(if_vmove(td, stale, vnet_default(td)) != 0);	/* not attached */
 	CHECK(if_free(td, stale) == 0);
-	CHECK(if_alloc(td, 0xff) == NULL && ifnet_errno(td) == IFNET_EINVAL);
+	CHECK(if_alloc(td, 0xff) == 0 && ifnet_errno(td) == IFNET_EINVAL);
 
-	if ((line = dead(td, env, NULL, IFNET_EINVAL)) != 0)
+	if ((line = dead(td, env, 0, IFNET_EINVAL)) != 0)
 		return line;
 	if ((line = dead(td, env, stale, IFNET_EBADF)) != 0)
 		return line;
-	if ((line = dead(td, env, (if_t)(void *)td, IFNET_EBADF)) != 0)
+	if ((line = dead(td, env, td, IFNET_EBADF)) != 0)
 		return line;
-	if ((line = dead(td, env, (if_t)(void *)&local, IFNET_EBADF)) != 0)
+	if ((line = dead(td, env, (if_t)(uintptr_t)&local, IFNET_EBADF)) != 0)
 		return line;
 
-	CHECK((ifp = echo_attach(td, &sc, unit)) != NULL);
+	CHECK((ifp = echo_attach(td, &sc, unit)) != 0);
 	CHECK(if_attach(td, ifp) == IFNET_EEXIST);
 	CHECK(if_free(td, ifp) == IFNET_EBUSY);
 	CHECK(if_initname(td, ifp, "late", 0) == IFNET_EBUSY);
 	CHECK(if_rele(td, ifp) == IFNET_EINVAL);	/* none was taken */
-	CHECK(if_vmove(td, ifp, NULL) == IFNET_EINVAL);
-	CHECK(if_vmove(td, ifp, (struct vnet *)(void *)ifp) == IFNET_EBADF);
+	CHECK(if_vmove(td, ifp, 0) == IFNET_EINVAL);
+	CHECK(if_vmove(td, ifp, ifp) == IFNET_EBADF);
 	CHECK(if_addgroup(td, ifp, "ends1") == IFNET_EINVAL);
 	CHECK(if_addgroup(td, ifp, NULL) == IFNET_EINVAL);
 	CHECK(if_transmit(td, ifp, NULL) == IFNET_EINVAL);
 	CHECK(if_link_state_change(td, ifp, 7) == IFNET_EINVAL);
+	CHECK(ether_ifattach(td, ifp, NULL) == IFNET_EINVAL);
+	CHECK(if_name(td, ifp, NULL, 0) == IFNET_EINVAL);
+	CHECK(if_rename(td, ifp, NULL) == IFNET_EINVAL && if_delgroup(td, ifp, NULL) == IFNET_EINVAL);
+	CHECK(if_getcounter(td, ifp, 99) == 0 && ifnet_errno(td) == IFNET_EINVAL);
+	CHECK(bridge_addm(td, ifp, ifp) == IFNET_EINVAL && bridge_delm(td, ifp, ifp) == IFNET_EINVAL);
+	CHECK(vlan_config(td, ifp, ifp, 7) == IFNET_EINVAL && vlan_unconfig(td, ifp) == IFNET_EINVAL);
 	CHECK(net_epoch_exit(td) == IFNET_EINVAL);
 	CHECK(ether_ifdetach(td, ifp) == 0);
 	CHECK(if_free(td, ifp) == 0);
 	CHECK(if_free(td, ifp) == IFNET_EBADF);
 
-	CHECK((jail = vnet_alloc(td)) != NULL);
+	CHECK((jail = vnet_alloc(td)) != 0);
 	CHECK(vnet_destroy(td, jail) == 0);
 	CHECK(vnet_destroy(td, jail) == IFNET_EBADF);
-	CHECK(vnet_destroy(td, NULL) == IFNET_EINVAL);
+	CHECK(vnet_destroy(td, 0) == IFNET_EINVAL);
 	CHECK(vnet_destroy(td, vnet_default(td)) == IFNET_EINVAL);
-	CHECK(vnet_ifcnt(td, jail) == -1 && curvnet_set(td, jail) == NULL);
+	CHECK(vnet_ifcnt(td, jail) == -1 && curvnet_set(td, jail) == 0);
 
-	CHECK(if_alloc(NULL, IFNET_IFT_ETHER) == NULL && ifnet_errno(NULL) == IFNET_EINVAL);
-	CHECK(vnet_alloc((struct thread *)(void *)vnet_default(td)) == NULL);
+	CHECK(ifunit_ref(td, NULL) == 0 && ifnet_errno(td) == IFNET_EINVAL);
+	CHECK(ifnet_byindex_ref(td, 0) == 0 && ifnet_errno(td) == IFNET_ENXIO);
+	CHECK(if_vmove_loan(td, NULL, vnet_default(td)) == IFNET_EINVAL);
+	CHECK(if_vmove_loan(td, "lo0", jail) == IFNET_EBADF);
+	CHECK(if_vmove_reclaim(td, NULL, vnet_default(td)) == IFNET_EINVAL);
+	CHECK(if_vmove_reclaim(td, "lo0", 0) == IFNET_EINVAL);
+	CHECK(if_clone_destroy(td, NULL) == IFNET_EINVAL);
+	CHECK(ifnet_run_deferred(td, NULL) == 0);
+
+	if ((line = no_thread(env, 0, IFNET_EINVAL)) != 0)
+		return line;
+	/* The handle of something else in the place of a thread's. */
+	if ((line = no_thread(env, vnet_default(td), IFNET_EBADF)) != 0)
+		return line;
 	return settle(td) == 0 ? 0 : __LINE__;
 }
 
 /* Handles of one kernel in another. */
 static int
-foreign(struct thread *td, struct ifnet_kernel *other, const struct driver_env *env)
+foreign(ifnet_thread_t td, ifnet_kernel_t other, const struct driver_env *env)
 {
-	struct thread *there;
+	ifnet_thread_t there;
 	if_t ifp;
 	int line;
 
 	CHECK(ifnet_thread_enter(other, &there) == 0);
-	CHECK((ifp = if_alloc(there, IFNET_IFT_ETHER)) != NULL);
+	CHECK((ifp = if_alloc(there, IFNET_IFT_ETHER)) != 0);
 	if ((line = dead(td, env, ifp, IFNET_EBADF)) != 0)
 		return line;
 	CHECK(vnet_destroy(td, vnet_default(there)) == IFNET_EBADF);
-	CHECK(curvnet_set(td, vnet_default(there)) == NULL);
+	CHECK(curvnet_set(td, vnet_default(there)) == 0);
 	CHECK(if_free(there, ifp) == 0);
 	CHECK(settle(there) == 0);
 	CHECK(ifnet_thread_exit(there) == 0);
@@ -332,20 +411,19 @@ foreign(struct thread *td, struct ifnet_kernel *other, const struct driver_env *
 }
 
 int
-driver_run(struct ifnet_kernel *kernel, struct ifnet_kernel *other, const struct driver_env *env, uint32_t unit,
+driver_run(ifnet_kernel_t kernel, ifnet_kernel_t other, const struct driver_env *env, uint32_t unit,
     int alone)
 {
-	struct thread *td;
+	ifnet_thread_t td;
 	char text[128];
 	int line;
 
 	CHECK(ifnet_thread_enter(kernel, NULL) == IFNET_EINVAL);
-	CHECK(ifnet_thread_enter(NULL, &td) == IFNET_EINVAL);
+	CHECK(ifnet_thread_enter(0, &td) == IFNET_EINVAL);
 	CHECK(ifnet_thread_enter(kernel, &td) == 0);
-	CHECK(ifnet_shutdown(kernel) == IFNET_EBUSY);
 	if ((line = life(td, env, unit, alone)) != 0 || (line = cloned(td)) != 0 || (line = misuse(td, env, unit)) != 0)
 		return line;
-	if (other != NULL && (line = foreign(td, other, env)) != 0)
+	if (other != 0 && (line = foreign(td, other, env)) != 0)
 		return line;
 	if (alone)
 		CHECK(ifnet_check(td, text, sizeof(text)) == 0);
@@ -353,13 +431,12 @@ driver_run(struct ifnet_kernel *kernel, struct ifnet_kernel *other, const struct
 	CHECK(ifnet_thread_exit(td) == IFNET_EBUSY);
 	CHECK(net_epoch_exit(td) == 0);
 	CHECK(ifnet_thread_exit(td) == 0);
-	CHECK(ifnet_thread_exit(td) == IFNET_EBADF);
-	CHECK(ifnet_run_deferred(td, NULL) == IFNET_EBADF);
-	return 0;
+	/* The handle of a thread that has left. */
+	return no_thread(env, td, IFNET_EBADF);
 }
 
 static int
-detach_in_transmit(struct thread *td, if_t ifp, struct mbuf *m)
+detach_in_transmit(ifnet_thread_t td, if_t ifp, struct mbuf *m)
 {
 	(void)m;
 	return if_detach(td, ifp);
@@ -379,34 +456,34 @@ driver_panic_text(int which)
 }
 
 void
-driver_panic(struct ifnet_kernel *kernel, int which)
+driver_panic(ifnet_kernel_t kernel, const struct driver_env *env, int which)
 {
 	static struct softc sc;
-	struct thread *td;
+	ifnet_thread_t td;
 	if_t ifp;
 
 	if (ifnet_thread_enter(kernel, &td) != 0)
 		return;
 	switch (which) {
 	case 0:		/* A second detach. */
-		if ((ifp = echo_attach(td, &sc, 7)) == NULL || ether_ifdetach(td, ifp) != 0)
+		if ((ifp = echo_attach(td, &sc, 7)) == 0 || ether_ifdetach(td, ifp) != 0)
 			return;
 		(void)ether_ifdetach(td, ifp);
 		return;
 	case 1:		/* A detach of what was never attached. */
-		if ((ifp = if_alloc(td, IFNET_IFT_OTHER)) == NULL || if_initname(td, ifp, "echo", 7) != 0)
+		if ((ifp = if_alloc(td, IFNET_IFT_OTHER)) == 0 || if_initname(td, ifp, "echo", 7) != 0)
 			return;
 		(void)if_detach(td, ifp);
 		return;
 	case 2:		/* Sleeping inside an epoch section. */
-		if ((ifp = echo_attach(td, &sc, 7)) == NULL || net_epoch_enter(td) != 0)
+		if ((ifp = echo_attach(td, &sc, 7)) == 0 || net_epoch_enter(td) != 0)
 			return;
 		(void)ether_ifdetach(td, ifp);
 		return;
 	case 3:		/* The same, from the function that sends. */
-		if ((ifp = echo_attach(td, &sc, 7)) == NULL || if_settransmitfn(td, ifp, detach_in_transmit) != 0)
+		if ((ifp = echo_attach(td, &sc, 7)) == 0 || if_settransmitfn(td, ifp, detach_in_transmit) != 0)
 			return;
-		(void)if_transmit(td, ifp, (struct mbuf *)(void *)&sc);
+		(void)if_transmit(td, ifp, env->m_get(env->arg));
 		return;
 	default:
 		return;

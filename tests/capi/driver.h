@@ -21,13 +21,13 @@ struct driver_env {
 };
 
 /* The life of a driver, and every misuse that is an error. 0, or the line of driver.c whose check failed. `other` is
- * another kernel, or null. Leaves the kernel as it was; may be called again, and by several threads, each with a `unit`
+ * another kernel, or zero. Leaves the kernel as it was; may be called again, and by several threads, each with a `unit`
  * of its own; the checks of counts and of invariants need `alone`. */
-int driver_run(struct ifnet_kernel *kernel, struct ifnet_kernel *other, const struct driver_env *env, uint32_t unit,
+int driver_run(ifnet_kernel_t kernel, ifnet_kernel_t other, const struct driver_env *env, uint32_t unit,
     int alone);
 
 /* Misuse that is a panic of the kernel: does not return. `which` counts from 0; a number that does not exist returns. */
-void driver_panic(struct ifnet_kernel *kernel, int which);
+void driver_panic(ifnet_kernel_t kernel, const struct driver_env *env, int which);
 
 /* The text of the panic, or null if there is no such number. */
 const char *driver_panic_text(int which);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "hooks.h"
 
 #define THREADS 4
 #define ROUNDS 8
@@ -196,7 +197,7 @@ boot_misuse(void)
 	struct host host = { 0, 0, 0, NULL };
 	struct ifnet_host functions = host_functions(&host, 0, 0), lacking;
 	struct ifnet_config config = { 100000, 0 };
-	struct ifnet_kernel *kernels[5];
+	ifnet_kernel_t kernels[5];
 	static unsigned char many[4][1 << 18];
 	int i;
 
@@ -218,7 +219,7 @@ boot_misuse(void)
 	for (i = 0; i < 4; i++)
 		expect("shutdown", ifnet_shutdown(kernels[i]), 0);
 	expect("second shutdown", ifnet_shutdown(kernels[0]), IFNET_EBADF);
-	expect("shutdown of null", ifnet_shutdown(NULL), IFNET_EINVAL);
+	expect("shutdown of null", ifnet_shutdown(0), IFNET_EINVAL);
 }
 
 /* Memory runs out, and all of it comes back. */
@@ -229,8 +230,8 @@ exhaust(void)
 	struct ifnet_host functions = host_functions(&host, 0, 0);
 	static unsigned char memory[1 << 18];
 	static if_t ifps[1000];
-	struct ifnet_kernel *kernel;
-	struct thread *td;
+	ifnet_kernel_t kernel;
+	ifnet_thread_t td;
 	size_t before, after = 0;
 	int round, made, error;
 
@@ -239,14 +240,14 @@ exhaust(void)
 	for (round = 0; round < 4; round++) {
 		before = after;
 		for (made = 0; made < 1000; made++) {
-			if ((ifps[made] = if_alloc(td, IFNET_IFT_ETHER)) == NULL)
+			if ((ifps[made] = if_alloc(td, IFNET_IFT_ETHER)) == 0)
 				break;
 			expect("name", if_initname(td, ifps[made], "e", (uint32_t)made), 0);
 		}
 		expect("if_alloc without memory", ifnet_errno(td), IFNET_ENOMEM);
 		if (made < 10 || made == 1000)
 			fail("interfaces", made);
-		if (vnet_alloc(td) != NULL || ifnet_errno(td) != IFNET_ENOMEM)
+		if (vnet_alloc(td) != 0 || ifnet_errno(td) != IFNET_ENOMEM)
 			fail("vnet_alloc without memory", ifnet_errno(td));
 		/* Some can be attached: pieces of the right sizes may be left. Nothing of the rest needs memory. */
 		for (; made > 0; made--) {
@@ -268,10 +269,10 @@ exhaust(void)
 }
 
 struct work {
-	struct ifnet_kernel *kernel;
+	ifnet_kernel_t kernel;
 	const struct driver_env *env;
 	unsigned number;
-	struct thread *stolen;
+	ifnet_thread_t stolen;
 	int line;
 };
 
@@ -281,10 +282,10 @@ work(void *arg)
 	struct work *work = (struct work *)arg;
 	int round;
 
-	if (vnet_default(work->stolen) != NULL || ifnet_thread_exit(work->stolen) != IFNET_EPERM)
+	if (vnet_default(work->stolen) != 0 || ifnet_thread_exit(work->stolen) != IFNET_EPERM)
 		work->line = -1;
 	for (round = 0; round < ROUNDS && work->line == 0; round++)
-		work->line = driver_run(work->kernel, NULL, work->env, work->number, 0);
+		work->line = driver_run(work->kernel, 0, work->env, work->number, 0);
 	return NULL;
 }
 
@@ -295,8 +296,8 @@ run(int heap, int sleeps)
 	struct host host = { 0, 0, 0, NULL };
 	struct ifnet_host functions = host_functions(&host, heap, sleeps);
 	struct driver_env env;
-	struct ifnet_kernel *kernel, *other;
-	struct thread *td;
+	ifnet_kernel_t kernel, other;
+	ifnet_thread_t td;
 	struct work works[THREADS];
 	pthread_t threads[THREADS];
 	unsigned i;
@@ -312,6 +313,7 @@ run(int heap, int sleeps)
 	expect("a stale kernel", ifnet_thread_enter(other, &td), IFNET_EBADF);
 
 	expect("enter", ifnet_thread_enter(kernel, &td), 0);
+	expect("shutdown with a thread inside", ifnet_shutdown(kernel), IFNET_EBUSY);
 	for (i = 0; i < THREADS; i++) {
 		works[i].kernel = kernel;
 		works[i].env = &env;
@@ -333,20 +335,31 @@ run(int heap, int sleeps)
 	expect("pieces of memory that are out", (int)host.pieces, 0);
 }
 
+/* A packet that nobody can free any more after a panic. */
+static struct mbuf *
+lost(void *arg)
+{
+	static struct mbuf m;
+
+	(void)arg;
+	return &m;
+}
+
 /* A panic, in a process of its own. */
 static void
 panics(int which)
 {
 	struct host host = { 0, 0, 0, NULL };
 	struct ifnet_host functions = host_functions(&host, 0, 0);
-	struct ifnet_kernel *kernel;
+	struct driver_env env = { lost, m_freem, &host };
+	ifnet_kernel_t kernel;
 	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
 		host.expected = driver_panic_text(which);
 		if (ifnet_boot(&functions, pools[0], sizeof(pools[0]), NULL, &kernel) == 0)
-			driver_panic(kernel, which);
+			driver_panic(kernel, &env, which);
 		_exit(4);
 	}
 	if (child < 0 || waitpid(child, &status, 0) != child)
@@ -361,6 +374,7 @@ main(void)
 	int which;
 
 	boot_misuse();
+	expect("hooks.c", hooks_run(), 0);
 	exhaust();
 	run(0, 0);
 	run(1, 0);

@@ -1,16 +1,21 @@
 //! The static library of the C interface: `libifnet_capi.a`, for the header `core/include/ifnet.h`.
 //!
-//! All functions are in the core's module `capi`, behind the feature of that name. What is here is what a program without
-//! `std` needs once and a library may not bring: the panic handler. It is a package, and a workspace, of its own, because
-//! its panics abort, and because a second panic handler would meet that of `std` in every other program of the workspace.
+//! All functions are in the core's module `capi`, behind the feature of that name; here they get their names. What is here
+//! besides is what a program without `std` needs once and a library may not bring: the panic handler. It is a package, and a
+//! workspace, of its own, because its panics abort, and because a second panic handler would meet that of `std` in every
+//! other program of the workspace.
 //!
 //! A kernel in Rust that wants the C functions does not link this library: it takes the core with the feature `capi`, and
-//! has a panic handler of its own, which may call `ifnet::capi::rust_panic`.
+//! exports them for its own platform with `ifnet::capi_export`, as `tests/kernel` does.
 #![no_std]
 
-pub use ifnet::capi::*;
+mod boot;
 
 use core::panic::PanicInfo;
+
+use ifnet::capi::{CHost, rust_panic};
+
+ifnet::capi_export!(CHost);
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {

@@ -7,43 +7,55 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-/// A kernel, between `ifnet_boot` and `ifnet_shutdown`. A handle, not a pointer.
-pub struct ifnet_kernel {
-    _opaque: [u8; 0],
-}
+/// A kernel, between `ifnet_boot` and `ifnet_shutdown`. Zero is none.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ifnet_kernel_t(pub u64);
 
-/// A thread of a kernel, between `ifnet_thread_enter` and `ifnet_thread_exit`. A handle, not a pointer.
-pub struct thread {
-    _opaque: [u8; 0],
-}
+/// A thread of a kernel, between `ifnet_thread_enter` and `ifnet_thread_exit`. Zero is none.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ifnet_thread_t(pub u64);
 
-/// A vnet, between `vnet_alloc` and `vnet_destroy`. A handle, not a pointer.
-pub struct vnet {
-    _opaque: [u8; 0],
-}
+/// A vnet, between `vnet_alloc` and `vnet_destroy`. Zero is none.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct vnet_t(pub u64);
 
-/// An interface. A handle, not a pointer.
-pub struct ifnet {
-    _opaque: [u8; 0],
-}
-
-/// An interface: good from `if_alloc` to `if_free`, and longer while a reference is held.
-pub type if_t = *mut ifnet;
+/// An interface: good from `if_alloc` to `if_free`, or as long as a reference is held. Zero is none.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct if_t(pub u64);
 
 /// A packet. It is the host's own: this library passes it on and gives it to `m_freem`, and never looks inside.
 pub struct mbuf {
     _opaque: [u8; 0],
 }
 
-/// What the host of a kernel provides. `curthread`, `panic` and `m_freem` are required; the others may be null. All are
-/// called with `arg`. They may be called by several threads at once, must not unwind or `longjmp` out, and but for a
-/// driver's own functions none may call back into this library.
+/// What a frame says of itself: see `frame_header` of `struct ifnet_host`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct ifnet_frame {
+    /// The link-level address that the frame is for.
+    pub destination: [u8; 6],
+    /// The link-level address that it comes from.
+    pub source: [u8; 6],
+    /// 4 or 6, if it is for a network address; 0 for any other protocol, and if a VLAN header comes first.
+    pub inet_version: u8,
+    /// The destination of an IP packet or the target of an ARP one, as on the wire: the first 4 bytes, or all.
+    pub inet_destination: [u8; 16],
+}
+
+/// What the host of a kernel provides. `curthread`, `panic` and `m_freem` are required; the others may be null, some of
+/// them only together: `ifnet_boot` says `EINVAL`. All are called with `arg`. They may be called by several threads at
+/// once, must not unwind or `longjmp` out, and but for a driver's own functions none may call back into this library.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ifnet_host {
     /// Passed to every function of the host.
     pub arg: *mut c_void,
     /// A number, not 0, that is the calling thread's and no other running thread's. Constant on a machine with one thread.
+    /// An interrupt handler that calls the library is a thread of its own: not that which it interrupted.
     pub curthread: Option<extern "C" fn(arg: *mut c_void) -> usize>,
     /// The kernel panics. It must not return: it stops the machine, ends the process, or stops the thread for good. The
     /// kernel must not be used after. If it does return, the calling thread spins for ever.
@@ -52,15 +64,36 @@ pub struct ifnet_host {
     pub m_freem: Option<extern "C" fn(arg: *mut c_void, m: *mut mbuf)>,
     /// A copy of a packet, for a bridge; null if there is no memory. Null: packets cannot be copied.
     pub m_copypacket: Option<extern "C" fn(arg: *mut c_void, m: *mut mbuf) -> *mut mbuf>,
-    /// Memory of this size, not 0, aligned to this power of two; null if there is none. With `free`, or neither. Null:
-    /// all memory is that of `ifnet_boot`.
+    /// Reads the header of a frame into `frame`, which is all zeros; not 0 if it has one. Null: packets are opaque. A bridge
+    /// learns nothing and floods then, and an ipvlan or macvlan gives each frame to its first upper.
+    pub frame_header: Option<extern "C" fn(arg: *mut c_void, m: *mut mbuf, frame: *mut ifnet_frame) -> c_int>,
+    /// Puts an 802.1Q header with this tag on a frame, outside of any that it has; may put another packet, never null, in
+    /// the place of `*m`. Not 0 if that was possible. With `vlan_decap`, or neither. Null: nothing leaves through a VLAN.
+    pub vlan_encap: Option<extern "C" fn(arg: *mut c_void, m: *mut *mut mbuf, tag: u16) -> c_int>,
+    /// Takes the outermost 802.1Q header off, likewise. Gives the tag, or -1 if there is none.
+    pub vlan_decap: Option<extern "C" fn(arg: *mut c_void, m: *mut *mut mbuf) -> c_int>,
+    /// Memory of this size, not 0, aligned to this power of two; null if there is none. With `free`, or neither. Called with
+    /// a lock held. Null: all memory is that of `ifnet_boot`.
     pub alloc: Option<extern "C" fn(arg: *mut c_void, size: usize, align: usize) -> *mut c_void>,
     /// Takes memory of `alloc` back.
     pub free: Option<extern "C" fn(arg: *mut c_void, memory: *mut c_void, size: usize, align: usize)>,
+    /// Acquires a short lock: it may spin or block, and may not fail. The lock is the word at `lock`, which begins as zero
+    /// and is this function's to use; while nobody holds or wants the lock, the word may move. Locks are not recursive, are
+    /// never held over a `sleep`, and are released in any order. With `mtx_unlock`, or neither. Kernels that run at a time
+    /// have the same functions for locks, and the same `arg`. Null: the library spins.
+    pub mtx_lock: Option<extern "C" fn(arg: *mut c_void, lock: *mut usize)>,
+    /// Releases it.
+    pub mtx_unlock: Option<extern "C" fn(arg: *mut c_void, lock: *mut usize)>,
+    /// A lock that nobody holds goes away: whatever its word stands for may be given back. Only with `mtx_lock`.
+    pub mtx_destroy: Option<extern "C" fn(arg: *mut c_void, lock: *mut usize)>,
+    /// Not 0 in an interrupt handler: what may sleep panics there. Only with `mtx_lock`, which then masks interrupts until
+    /// the last `mtx_unlock`; `alloc` and `free` do so, too. Null: handlers do not call the library.
+    pub in_interrupt: Option<extern "C" fn(arg: *mut c_void) -> c_int>,
     /// Called in a waiting loop: lets others run. Null: the processor's hint.
     pub relax: Option<extern "C" fn(arg: *mut c_void)>,
-    /// Sleeps on a channel until `ready(cookie)` was not 0, which is asked at the beginning and after every wakeup of the
-    /// channel, with no lock held that `wakeup` takes. Null: asks again and again, with `relax` in between.
+    /// Sleeps on a channel until `ready(cookie)` was not 0, which is asked at the beginning, after every wakeup of the
+    /// channel, and from time to time (a tick of the timer: readers that leave a section wake nobody), with no lock held
+    /// that `wakeup` takes. With `wakeup`, or neither. Null: asks again and again, with `relax` in between.
     pub sleep: Option<
         extern "C" fn(
             arg: *mut c_void,
@@ -71,9 +104,10 @@ pub struct ifnet_host {
     >,
     /// Wakes every sleeper on a channel.
     pub wakeup: Option<extern "C" fn(arg: *mut c_void, channel: usize)>,
-    /// Something was queued that `ifnet_run_deferred` does.
+    /// Something was queued that `ifnet_run_deferred` does. May be called with a lock held, and in a handler: it sets a flag
+    /// or wakes a worker. Null: somebody calls `ifnet_run_deferred` from time to time.
     pub work_queued: Option<extern "C" fn(arg: *mut c_void)>,
-    /// A line of the kernel's log: what happened, in the form of the recorder on a FreeBSD kernel.
+    /// A line of the kernel's log: what happened, in the form of the recorder on a FreeBSD kernel. Null: no log.
     pub trace: Option<extern "C" fn(arg: *mut c_void, thread: u32, line: *const c_char)>,
 }
 
@@ -88,15 +122,15 @@ pub struct ifnet_config {
 }
 
 /// Sends a packet, which the driver owns whatever it returns. Inside an epoch section: it may not sleep.
-pub type if_transmit_fn_t = Option<extern "C" fn(td: *mut thread, ifp: if_t, m: *mut mbuf) -> c_int>;
+pub type if_transmit_fn_t = Option<extern "C" fn(td: ifnet_thread_t, ifp: if_t, m: *mut mbuf) -> c_int>;
 /// A packet came in; the function owns it. Inside an epoch section: it may not sleep.
-pub type if_input_fn_t = Option<extern "C" fn(td: *mut thread, ifp: if_t, m: *mut mbuf)>;
+pub type if_input_fn_t = Option<extern "C" fn(td: ifnet_thread_t, ifp: if_t, m: *mut mbuf)>;
 /// Throws away what is queued.
-pub type if_qflush_fn_t = Option<extern "C" fn(td: *mut thread, ifp: if_t)>;
+pub type if_qflush_fn_t = Option<extern "C" fn(td: ifnet_thread_t, ifp: if_t)>;
 /// A request: one of `IFNET_SIOC…`, with the wanted MTU for `IFNET_SIOCSIFMTU`.
-pub type if_ioctl_fn_t = Option<extern "C" fn(td: *mut thread, ifp: if_t, command: u32, data: u32) -> c_int>;
+pub type if_ioctl_fn_t = Option<extern "C" fn(td: ifnet_thread_t, ifp: if_t, command: u32, data: u32) -> c_int>;
 /// The interface moves to another vnet; it is on no list meanwhile.
-pub type if_reassign_fn_t = Option<extern "C" fn(td: *mut thread, ifp: if_t, new_vnet: *mut vnet)>;
+pub type if_reassign_fn_t = Option<extern "C" fn(td: ifnet_thread_t, ifp: if_t, new_vnet: vnet_t)>;
 
 /// Size of the buffer that any name of an interface or a group fits in, with its NUL.
 pub const IFNET_IFNAMSIZ: usize = 16;

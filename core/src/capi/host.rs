@@ -1,34 +1,50 @@
-//! The platform of a kernel whose host is written in C.
+//! The [`Platform`] that is made of the functions of a host in C, `struct ifnet_host`.
 //!
-//! The functions of the host are values of type `extern "C" fn`: whoever boots promises that they are what they say, and
-//! calling them needs no further promise. Locks are the core's spin locks, one word each; interrupt handlers must not call
-//! the library. Memory is the host's heap, or a fixed pool over the memory given at boot.
+//! Memory is the host's heap, or a fixed pool over the memory given at boot. What a host need not have is either done here
+//! in the simplest way, or refused.
 #![expect(unsafe_code, reason = "memory and packets are the host's; a cookie comes back through C")]
 
 use core::alloc::Layout;
 use core::ffi::{c_char, c_int, c_void};
 use core::fmt::{self, Write as _};
 use core::mem::ManuallyDrop;
+use core::net::IpAddr;
 use core::ptr::NonNull;
 
 use allocator_api2::alloc::{AllocError, Allocator};
 use spin::mutex::SpinMutex;
 
-use super::abi::{ifnet_host, mbuf};
-use super::handle::Tag;
+use super::abi::{ifnet_frame, ifnet_host, mbuf};
+use super::lock::{CMutex, LockFunctions};
+use super::registry::{CPlatform, Kernels};
 use crate::Errno;
-use crate::mem::PoolRef;
-use crate::platform::{Channel, Platform, ThreadId};
+use crate::mem::{FixedPool, PoolRef};
+use crate::platform::{Channel, FrameHeader, Mutex as _, Platform, ThreadId};
 use crate::trace::Record;
 
 type Panic = extern "C" fn(*mut c_void, *const c_char);
 type FreeMbuf = extern "C" fn(*mut c_void, *mut mbuf);
 type Alloc = extern "C" fn(*mut c_void, usize, usize) -> *mut c_void;
 type Free = extern "C" fn(*mut c_void, *mut c_void, usize, usize);
+type Encap = extern "C" fn(*mut c_void, *mut *mut mbuf, u16) -> c_int;
+type Decap = extern "C" fn(*mut c_void, *mut *mut mbuf) -> c_int;
+type Sleep = extern "C" fn(*mut c_void, usize, extern "C" fn(*mut c_void) -> c_int, *mut c_void);
 
 /// `arg` of the host.
 #[derive(Clone, Copy)]
-pub(crate) struct Arg(*mut c_void);
+pub(super) struct Arg(*mut c_void);
+
+impl Arg {
+    /// For a function of the host.
+    pub(super) fn get(self) -> *mut c_void {
+        self.0
+    }
+
+    /// Which one it is.
+    pub(super) fn addr(self) -> usize {
+        self.0.addr()
+    }
+}
 
 // SAFETY: it is never followed here, only given to the host's functions, which any thread may call (`ifnet_host`).
 unsafe impl Send for Arg {}
@@ -44,9 +60,12 @@ pub(super) struct Functions {
     m_freem: FreeMbuf,
     heap: Option<(Alloc, Free)>,
     m_copypacket: Option<extern "C" fn(*mut c_void, *mut mbuf) -> *mut mbuf>,
+    frame_header: Option<extern "C" fn(*mut c_void, *mut mbuf, *mut ifnet_frame) -> c_int>,
+    vlan: Option<(Encap, Decap)>,
+    locks: Option<LockFunctions>,
+    in_interrupt: Option<extern "C" fn(*mut c_void) -> c_int>,
     relax: Option<extern "C" fn(*mut c_void)>,
-    sleep: Option<extern "C" fn(*mut c_void, usize, extern "C" fn(*mut c_void) -> c_int, *mut c_void)>,
-    wakeup: Option<extern "C" fn(*mut c_void, usize)>,
+    sleep: Option<(Sleep, extern "C" fn(*mut c_void, usize))>,
     work_queued: Option<extern "C" fn(*mut c_void)>,
     trace: Option<extern "C" fn(*mut c_void, u32, *const c_char)>,
 }
@@ -54,9 +73,18 @@ pub(super) struct Functions {
 /// A host that has a kernel: where a panic of this library itself is reported.
 static RECEIVER: SpinMutex<Option<Functions>> = SpinMutex::new(None);
 
+/// Two functions that a host has both of, or neither.
+fn both<A, B>(one: Option<A>, other: Option<B>) -> Result<Option<(A, B)>, Errno> {
+    match (one, other) {
+        (Some(one), Some(other)) => Ok(Some((one, other))),
+        (None, None) => Ok(None),
+        (Some(_), None) | (None, Some(_)) => Err(Errno::EINVAL),
+    }
+}
+
 impl Functions {
     /// # Errors
-    /// `EINVAL` if a required function is missing, or one of `alloc` and `free`.
+    /// `EINVAL` if a required function is missing, or one that another of the host cannot be without.
     pub(super) fn check(host: &ifnet_host) -> Result<Self, Errno> {
         let &ifnet_host {
             arg,
@@ -64,8 +92,15 @@ impl Functions {
             panic,
             m_freem,
             m_copypacket,
+            frame_header,
+            vlan_encap,
+            vlan_decap,
             alloc,
             free,
+            mtx_lock,
+            mtx_unlock,
+            mtx_destroy,
+            in_interrupt,
             relax,
             sleep,
             wakeup,
@@ -75,31 +110,40 @@ impl Functions {
         let (Some(curthread), Some(panic), Some(m_freem)) = (curthread, panic, m_freem) else {
             return Err(Errno::EINVAL);
         };
-        let heap = match (alloc, free) {
-            (Some(alloc), Some(free)) => Some((alloc, free)),
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => return Err(Errno::EINVAL),
-        };
-        let arg = Arg(arg);
-        Ok(Self { arg, curthread, panic, m_freem, heap, m_copypacket, relax, sleep, wakeup, work_queued, trace })
+        let (arg, heap, vlan) = (Arg(arg), both(alloc, free)?, both(vlan_encap, vlan_decap)?);
+        let (locks, sleep) = (both(mtx_lock, mtx_unlock)?, both(sleep, wakeup)?);
+        let locks = locks.map(|(lock, unlock)| LockFunctions { arg, lock, unlock, destroy: mtx_destroy });
+        // A handler that met a lock of the library's own would spin for ever.
+        if locks.is_none() && (mtx_destroy.is_some() || in_interrupt.is_some()) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self {
+            arg,
+            curthread,
+            panic,
+            m_freem,
+            heap,
+            m_copypacket,
+            frame_header,
+            vlan,
+            locks,
+            in_interrupt,
+            relax,
+            sleep,
+            work_queued,
+            trace,
+        })
     }
 
     pub(super) fn has_heap(&self) -> bool {
         self.heap.is_some()
     }
 
-    /// Who calls.
-    ///
-    /// # Errors
-    /// `EINVAL` from a host that says 0.
-    pub(super) fn curthread(&self) -> Result<usize, Errno> {
-        match (self.curthread)(self.arg.0) {
-            0 => Err(Errno::EINVAL),
-            thread => Ok(thread),
-        }
+    pub(super) fn locks(&self) -> Option<LockFunctions> {
+        self.locks
     }
 
-    pub(super) fn relax(&self) {
+    fn relax(&self) {
         match self.relax {
             Some(relax) => relax(self.arg.0),
             None => core::hint::spin_loop(),
@@ -152,24 +196,58 @@ impl fmt::Write for Line {
     }
 }
 
+/// The memory of `ifnet_boot`. The pool has a spin lock of its own; it is taken with a lock of the host held, which may be
+/// one that masks interrupts.
+pub(super) struct LockedPool {
+    pool: FixedPool,
+    /// Not dropped: the memory that it is in is C's again at some time, and that is all.
+    lock: CMutex<()>,
+}
+
+impl LockedPool {
+    pub(super) fn new(pool: FixedPool) -> Self {
+        Self { pool, lock: CMutex::new(()) }
+    }
+
+    fn with<R>(&'static self, work: impl FnOnce(PoolRef) -> R) -> R {
+        let _locked = self.lock.lock();
+        work(self.pool.by_ref())
+    }
+}
+
 /// Where a kernel's memory comes from.
 #[derive(Clone, Copy)]
-pub(crate) enum Memory {
-    Pool(PoolRef),
+#[doc(hidden)]
+pub struct Memory(Source);
+
+#[derive(Clone, Copy)]
+enum Source {
+    Pool(&'static LockedPool),
     Heap { arg: Arg, alloc: Alloc, free: Free },
 }
 
 impl Memory {
     /// The host's heap, if it has one.
     pub(super) fn heap(functions: &Functions) -> Option<Self> {
-        functions.heap.map(|(alloc, free)| Self::Heap { arg: functions.arg, alloc, free })
+        functions.heap.map(|(alloc, free)| Self(Source::Heap { arg: functions.arg, alloc, free }))
+    }
+
+    pub(super) fn pool(pool: &'static LockedPool) -> Self {
+        Self(Source::Pool(pool))
     }
 
     /// How many bytes of the pool are handed out; 0 for a heap.
     pub(super) fn in_use(self) -> usize {
-        match self {
-            Self::Pool(pool) => pool.pool().in_use(),
-            Self::Heap { .. } => 0,
+        match self.0 {
+            Source::Pool(pool) => pool.with(|pool| pool.pool().in_use()),
+            Source::Heap { .. } => 0,
+        }
+    }
+
+    /// Nothing is allocated from it any more.
+    pub(super) fn end(self) {
+        if let Source::Pool(pool) = self.0 {
+            pool.lock.end();
         }
     }
 }
@@ -182,9 +260,9 @@ impl Memory {
 //    not given to `free`.
 unsafe impl Allocator for Memory {
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        match self {
-            Self::Pool(pool) => pool.allocate(layout),
-            Self::Heap { arg, alloc, .. } => {
+        match self.0 {
+            Source::Pool(pool) => pool.with(|pool| pool.allocate(layout)),
+            Source::Heap { arg, alloc, .. } => {
                 let piece = match layout.size() {
                     0 => core::ptr::without_provenance_mut(layout.align()),
                     size => alloc(arg.0, size, layout.align()).cast::<u8>(),
@@ -199,17 +277,18 @@ unsafe impl Allocator for Memory {
     }
 
     unsafe fn deallocate(&self, piece: NonNull<u8>, layout: Layout) {
-        match self {
+        match self.0 {
             // SAFETY: the caller's promise.
-            Self::Pool(pool) => unsafe { pool.deallocate(piece, layout) },
-            Self::Heap { .. } if layout.size() == 0 => {}
-            Self::Heap { arg, free, .. } => free(arg.0, piece.as_ptr().cast(), layout.size(), layout.align()),
+            Source::Pool(pool) => pool.with(|pool| unsafe { pool.deallocate(piece, layout) }),
+            Source::Heap { .. } if layout.size() == 0 => {}
+            Source::Heap { arg, free, .. } => free(arg.0, piece.as_ptr().cast(), layout.size(), layout.align()),
         }
     }
 }
 
 /// A packet of the host. Dropping it is `m_freem`.
-pub(crate) struct Mbuf {
+#[doc(hidden)]
+pub struct Mbuf {
     m: NonNull<mbuf>,
     arg: Arg,
     free: FreeMbuf,
@@ -219,15 +298,13 @@ pub(crate) struct Mbuf {
 unsafe impl Send for Mbuf {}
 
 impl Mbuf {
-    /// Takes a packet over from C. `None` for null.
-    pub(super) fn from_c(host: &CHost, m: *mut mbuf) -> Option<Self> {
-        let Functions { arg, m_freem, .. } = host.functions;
-        Some(Self { m: NonNull::new(m)?, arg, free: m_freem })
-    }
-
-    /// Gives the packet to C, which owns it from now on.
-    pub(super) fn into_c(self) -> *mut mbuf {
-        ManuallyDrop::new(self).m.as_ptr()
+    /// Lets a function of the host put another packet in the place of this one.
+    fn with_place<R>(&mut self, work: impl FnOnce(*mut *mut mbuf) -> R) -> R {
+        let mut m = self.m.as_ptr();
+        let result = work(&raw mut m);
+        // Null is against the rules; the old packet is all that there is then.
+        self.m = NonNull::new(m).unwrap_or(self.m);
+        result
     }
 }
 
@@ -237,11 +314,35 @@ impl Drop for Mbuf {
     }
 }
 
-/// The [`Platform`] of a host in C.
-pub(crate) struct CHost {
+/// The [`Platform`] of a host in C. Only `ifnet_boot` makes one.
+#[doc(hidden)]
+pub struct CHost {
     pub(super) functions: Functions,
     pub(super) memory: Memory,
-    pub(super) tag: Tag,
+}
+
+// SAFETY:
+// 1. `curthread` is the host's, by whose contract it tells threads apart.
+// 2. There is one static.
+// 3. A packet is the host's pointer, which goes through C unchanged.
+unsafe impl CPlatform for CHost {
+    fn kernels() -> &'static Kernels<Self> {
+        static KERNELS: Kernels<CHost> = Kernels::new();
+        &KERNELS
+    }
+
+    fn curthread(&self) -> usize {
+        (self.functions.curthread)(self.functions.arg.0)
+    }
+
+    fn packet_from_c(&self, m: *mut mbuf) -> Option<Mbuf> {
+        let Functions { arg, m_freem, .. } = self.functions;
+        Some(Mbuf { m: NonNull::new(m)?, arg, free: m_freem })
+    }
+
+    fn packet_into_c(packet: Mbuf) -> *mut mbuf {
+        ManuallyDrop::new(packet).m.as_ptr()
+    }
 }
 
 /// The condition of a sleeper on its way through C.
@@ -261,7 +362,7 @@ extern "C" fn ask(cookie: *mut c_void) -> c_int {
 }
 
 impl Platform for CHost {
-    type Mutex<T: Send> = SpinMutex<T>;
+    type Mutex<T: Send> = CMutex<T>;
     type Allocator = Memory;
     type Buffer = Mbuf;
 
@@ -273,12 +374,16 @@ impl Platform for CHost {
         self.functions.relax();
     }
 
+    fn in_interrupt(&self) -> bool {
+        self.functions.in_interrupt.is_some_and(|asked| asked(self.functions.arg.0) != 0)
+    }
+
     fn sleep(&self, channel: Channel, ready: &mut dyn FnMut() -> bool) {
         let Functions { arg, sleep, .. } = self.functions;
         let mut condition = Condition { ready, held: false };
         match sleep {
             // A host that wakes up early is sent back.
-            Some(sleep) => loop {
+            Some((sleep, _)) => loop {
                 sleep(arg.0, channel.0, ask, (&raw mut condition).cast());
                 if condition.held {
                     return;
@@ -293,7 +398,7 @@ impl Platform for CHost {
     }
 
     fn wakeup(&self, channel: Channel) {
-        if let Some(wakeup) = self.functions.wakeup {
+        if let Some((_, wakeup)) = self.functions.sleep {
             wakeup(self.functions.arg.0, channel.0);
         }
     }
@@ -306,7 +411,32 @@ impl Platform for CHost {
 
     fn copy_packet(&self, packet: &Mbuf) -> Option<Mbuf> {
         let copy = self.functions.m_copypacket?(self.functions.arg.0, packet.m.as_ptr());
-        Mbuf::from_c(self, copy)
+        self.packet_from_c(copy)
+    }
+
+    fn frame_header(&self, frame: &Mbuf) -> Option<FrameHeader> {
+        let mut header = ifnet_frame::default();
+        if self.functions.frame_header?(self.functions.arg.0, frame.m.as_ptr(), &raw mut header) == 0 {
+            return None;
+        }
+        let ifnet_frame { destination, source, inet_version, inet_destination: address } = header;
+        let inet_destination = match inet_version {
+            4 => Some(IpAddr::from([address[0], address[1], address[2], address[3]])),
+            6 => Some(IpAddr::from(address)),
+            _ => None,
+        };
+        Some(FrameHeader { destination, source, inet_destination })
+    }
+
+    fn vlan_encap(&self, frame: &mut Mbuf, tag: u16) -> bool {
+        let Some((encap, _)) = self.functions.vlan else { return false };
+        frame.with_place(|place| encap(self.functions.arg.0, place, tag)) != 0
+    }
+
+    fn vlan_decap(&self, frame: &mut Mbuf) -> Option<u16> {
+        let (_, decap) = self.functions.vlan?;
+        // A number that is no tag is no tag.
+        u16::try_from(frame.with_place(|place| decap(self.functions.arg.0, place))).ok()
     }
 
     fn panic(&self, message: fmt::Arguments<'_>) -> ! {

@@ -13,6 +13,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::abi::*;
+use super::calls::*;
 use super::*;
 
 /// There are few places for kernels, so the tests take turns.
@@ -29,12 +30,15 @@ extern "C" fn m_freem(_: *mut c_void, _: *mut mbuf) {
     FREED.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Reports the panic, and keeps the thread for ever.
-extern "C" fn stop(_: *mut c_void, message: *const c_char) {
+extern "C" fn on_panic(_: *mut c_void, message: *const c_char) {
     // SAFETY: the library gives a C string.
-    let message = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    stop(&unsafe { CStr::from_ptr(message) }.to_string_lossy());
+}
+
+/// Reports the panic, and keeps the thread for ever.
+fn stop(message: &str) -> ! {
     let sender = PANICS.lock().unwrap_or_else(PoisonError::into_inner).take();
-    sender.map(|sender| sender.send(message));
+    sender.map(|sender| sender.send(message.into()));
     loop {
         thread::park();
     }
@@ -43,11 +47,18 @@ extern "C" fn stop(_: *mut c_void, message: *const c_char) {
 const HOST: ifnet_host = ifnet_host {
     arg: null_mut(),
     curthread: Some(curthread),
-    panic: Some(stop),
+    panic: Some(on_panic),
     m_freem: Some(m_freem),
     m_copypacket: None,
+    frame_header: None,
+    vlan_encap: None,
+    vlan_decap: None,
     alloc: None,
     free: None,
+    mtx_lock: None,
+    mtx_unlock: None,
+    mtx_destroy: None,
+    in_interrupt: None,
     relax: None,
     sleep: None,
     wakeup: None,
@@ -57,7 +68,7 @@ const HOST: ifnet_host = ifnet_host {
 
 /// A kernel with its memory.
 struct Booted {
-    kernel: *mut ifnet_kernel,
+    kernel: ifnet_kernel_t,
     _memory: Vec<u64>,
     _turn: Option<MutexGuard<'static, ()>>,
 }
@@ -71,17 +82,17 @@ impl Booted {
     /// While the turn is held by another one.
     fn another() -> Self {
         let mut memory = vec![0_u64; 1 << 15];
-        let mut kernel = null_mut();
+        let mut kernel = ifnet_kernel_t(0);
         let (start, len) = (memory.as_mut_ptr().cast(), memory.len() * 8);
         // SAFETY: the memory is the kernel's until `end`.
         assert_eq!(unsafe { ifnet_boot(&HOST, start, len, core::ptr::null(), &mut kernel) }, 0);
         Self { kernel, _memory: memory, _turn: None }
     }
 
-    fn enter(&self) -> *mut abi::thread {
-        let mut td = null_mut();
+    fn enter(&self) -> ifnet_thread_t {
+        let mut td = ifnet_thread_t(0);
         // SAFETY: the place is there.
-        assert_eq!(unsafe { ifnet_thread_enter(self.kernel, &mut td) }, 0);
+        assert_eq!(unsafe { ifnet_thread_enter::<CHost>(self.kernel, &mut td) }, 0);
         td
     }
 
@@ -91,19 +102,19 @@ impl Booted {
 }
 
 /// An interface that is attached as `em<unit>`.
-fn attached(td: *mut abi::thread, unit: u32) -> if_t {
-    let ifp = if_alloc(td, IFNET_IFT_ETHER);
+fn attached(td: ifnet_thread_t, unit: u32) -> if_t {
+    let ifp = if_alloc::<CHost>(td, IFNET_IFT_ETHER);
     // SAFETY: a C string and six bytes.
     unsafe {
-        assert_eq!(if_initname(td, ifp, c"em".as_ptr(), unit), 0);
-        assert_eq!(ether_ifattach(td, ifp, [2, 0, 0, 0, 0, 1].as_ptr()), 0);
+        assert_eq!(if_initname::<CHost>(td, ifp, c"em".as_ptr(), unit), 0);
+        assert_eq!(ether_ifattach::<CHost>(td, ifp, [2, 0, 0, 0, 0, 1].as_ptr()), 0);
     }
     ifp
 }
 
-fn gone(td: *mut abi::thread, ifp: if_t) {
-    assert_eq!(ether_ifdetach(td, ifp), 0);
-    assert_eq!(if_free(td, ifp), 0);
+fn gone(td: ifnet_thread_t, ifp: if_t) {
+    assert_eq!(ether_ifdetach::<CHost>(td, ifp), 0);
+    assert_eq!(if_free::<CHost>(td, ifp), 0);
 }
 
 #[test]
@@ -111,29 +122,57 @@ fn null_stale_and_twice_freed_handles_are_errors() {
     let booted = Booted::new();
     let td = booted.enter();
     let ifp = attached(td, 0);
-    assert_eq!(if_free(td, ifp), IFNET_EBUSY);
+    assert_eq!(if_free::<CHost>(td, ifp), IFNET_EBUSY);
     gone(td, ifp);
-    for (bad, error) in [(null_mut(), IFNET_EINVAL), (ifp, IFNET_EBADF), (td.cast(), IFNET_EBADF)] {
-        assert_eq!(if_free(td, bad), error);
-        assert_eq!(if_attach(td, bad), error);
-        assert_eq!(if_detach(td, bad), error);
-        assert_eq!(if_ref(td, bad), error);
-        assert_eq!(if_rele(td, bad), error);
-        assert_eq!((if_getindex(td, bad), ifnet_errno(td)), (0, error));
-        assert_eq!(if_getvnet(td, bad), null_mut());
+    for (bad, error) in [(if_t(0), IFNET_EINVAL), (ifp, IFNET_EBADF), (if_t(td.0), IFNET_EBADF)] {
+        assert_eq!(if_free::<CHost>(td, bad), error);
+        assert_eq!(if_attach::<CHost>(td, bad), error);
+        assert_eq!(if_detach::<CHost>(td, bad), error);
+        assert_eq!(if_ref::<CHost>(td, bad), error);
+        assert_eq!(if_rele::<CHost>(td, bad), error);
+        assert_eq!((if_getindex::<CHost>(td, bad), ifnet_errno::<CHost>(td)), (0, error));
+        assert_eq!(if_getvnet::<CHost>(td, bad), vnet_t(0));
     }
     // The index is used again, by an interface with another handle.
     let next = attached(td, 0);
     assert_ne!(next, ifp);
-    assert_eq!(if_free(td, ifp), IFNET_EBADF);
+    assert_eq!(if_free::<CHost>(td, ifp), IFNET_EBADF);
     gone(td, next);
-    assert_eq!(ifnet_thread_exit(td), 0);
-    assert_eq!(ifnet_thread_exit(td), IFNET_EBADF);
-    assert_eq!(if_alloc(td, IFNET_IFT_ETHER), null_mut());
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
+    assert_eq!(ifnet_thread_exit::<CHost>(td), IFNET_EBADF);
+    assert_eq!(if_alloc::<CHost>(td, IFNET_IFT_ETHER), if_t(0));
     let kernel = booted.kernel;
     booted.end();
     assert_eq!(ifnet_shutdown(kernel), IFNET_EBADF);
-    assert_eq!(ifnet_errno(td), IFNET_EBADF);
+    assert_eq!(ifnet_errno::<CHost>(td), IFNET_EBADF);
+}
+
+/// More often than there are generations of an index, or of anything else that fits into 16 bits.
+const REUSES: usize = if cfg!(miri) { 20 } else { 70_000 };
+
+#[test]
+fn a_handle_is_never_given_again() {
+    let booted = Booted::new();
+    let td = booted.enter();
+    // SAFETY: a C string.
+    let again = || unsafe { ifunit_ref::<CHost>(td, c"lo0".as_ptr()) };
+    let first = again();
+    assert_eq!(if_rele::<CHost>(td, first), 0);
+    for _ in 0..REUSES {
+        let next = again();
+        assert!(next != if_t(0) && next != first);
+        assert_eq!((if_rele::<CHost>(td, first), if_rele::<CHost>(td, next)), (IFNET_EBADF, 0));
+    }
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
+    // Nor by the next kernel in the same place.
+    let kernel = booted.kernel;
+    booted.end();
+    let booted = Booted::new();
+    let td = booted.enter();
+    assert_ne!(booted.kernel, kernel);
+    assert_eq!((if_rele::<CHost>(td, first), if_getindex::<CHost>(td, first)), (IFNET_EBADF, 0));
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
+    booted.end();
 }
 
 #[test]
@@ -142,51 +181,50 @@ fn handles_of_another_kernel_are_errors() {
     let (td, there) = (booted.enter(), other.enter());
     let (ifp, theirs) = (attached(td, 0), attached(there, 0));
     assert_ne!(ifp, theirs);
-    assert_eq!(if_detach(td, theirs), IFNET_EBADF);
-    assert_eq!(if_vmove(td, ifp, vnet_alloc(there)), IFNET_EBADF);
-    assert_eq!(vnet_destroy(td, vnet_default(there)), IFNET_EBADF);
+    assert_eq!(if_detach::<CHost>(td, theirs), IFNET_EBADF);
+    let jail = vnet_alloc::<CHost>(there);
+    assert_eq!(if_vmove::<CHost>(td, ifp, jail), IFNET_EBADF);
+    assert_eq!(vnet_destroy::<CHost>(td, vnet_default::<CHost>(there)), IFNET_EBADF);
     assert_eq!(ifnet_shutdown(other.kernel), IFNET_EBUSY);
     gone(td, ifp);
     gone(there, theirs);
-    assert_eq!(ifnet_thread_exit(there), 0);
+    assert_eq!(ifnet_thread_exit::<CHost>(there), 0);
     assert_eq!(ifnet_shutdown(other.kernel), IFNET_EBUSY, "a vnet is left");
     let there = other.enter();
-    // The handle of a vnet outlives the thread that made it; there is one beside the default one, with number 2.
-    let default = vnet_default(there).addr();
-    let jail = core::ptr::without_provenance_mut(default + 1);
-    assert_eq!(vnet_destroy(there, jail), 0);
-    assert_eq!((ifnet_thread_exit(td), ifnet_thread_exit(there)), (0, 0));
+    // The handle of a vnet outlives the thread that made it.
+    assert_eq!(vnet_destroy::<CHost>(there, jail), 0);
+    assert_eq!((ifnet_thread_exit::<CHost>(td), ifnet_thread_exit::<CHost>(there)), (0, 0));
     other.end();
     booted.end();
 }
-
-/// A handle on its way into another thread.
-struct Sent<T>(*mut T);
-// SAFETY: a handle is a number.
-unsafe impl<T> Send for Sent<T> {}
 
 #[test]
 fn a_thread_is_only_the_one_that_entered() {
     let booted = Booted::new();
     let td = booted.enter();
-    let sent = Sent(td);
     let other = thread::spawn(move || {
-        let Sent(td) = { sent };
         let mut ran: c_int = 7;
         // SAFETY: the place is there.
-        let deferred = unsafe { ifnet_run_deferred(td, &mut ran) };
-        (deferred, ran, ifnet_thread_exit(td), if_alloc(td, IFNET_IFT_ETHER).is_null(), ifnet_errno(td))
+        let deferred = unsafe { ifnet_run_deferred::<CHost>(td, &mut ran) };
+        (
+            deferred,
+            ran,
+            ifnet_thread_exit::<CHost>(td),
+            if_alloc::<CHost>(td, IFNET_IFT_ETHER) == if_t(0),
+            ifnet_errno::<CHost>(td),
+        )
     });
     assert_eq!(other.join().expect("no panic"), (IFNET_EPERM, 7, IFNET_EPERM, true, IFNET_EPERM));
-    assert_eq!(net_epoch_enter(td), 0);
-    assert_eq!(ifnet_thread_exit(td), IFNET_EBUSY);
-    assert_eq!((net_epoch_exit(td), net_epoch_exit(td)), (0, IFNET_EINVAL));
-    assert_eq!(ifnet_thread_exit(td), 0);
+    assert_eq!(net_epoch_enter::<CHost>(td), 0);
+    assert_eq!(ifnet_thread_exit::<CHost>(td), IFNET_EBUSY);
+    assert_eq!((net_epoch_exit::<CHost>(td), net_epoch_exit::<CHost>(td)), (0, IFNET_EINVAL));
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
     booted.end();
 }
 
-extern "C" fn leave(td: *mut abi::thread, ifp: if_t) {
-    RETURNED.store(ifnet_thread_exit(td) as usize * 1000 + if_detach(td, ifp) as usize, Ordering::SeqCst);
+extern "C" fn leave(td: ifnet_thread_t, ifp: if_t) {
+    RETURNED
+        .store(ifnet_thread_exit::<CHost>(td) as usize * 1000 + if_detach::<CHost>(td, ifp) as usize, Ordering::SeqCst);
 }
 
 static RETURNED: AtomicUsize = AtomicUsize::new(0);
@@ -196,10 +234,10 @@ fn a_driver_cannot_detach_twice_at_once_or_leave_from_inside() {
     let booted = Booted::new();
     let td = booted.enter();
     let ifp = attached(td, 0);
-    assert_eq!(if_setqflushfn(td, ifp, Some(leave)), 0);
+    assert_eq!(if_setqflushfn::<CHost>(td, ifp, Some(leave)), 0);
     gone(td, ifp);
     assert_eq!(RETURNED.load(Ordering::SeqCst), IFNET_EBUSY as usize * 1001);
-    assert_eq!(ifnet_thread_exit(td), 0);
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
     booted.end();
 }
 
@@ -209,18 +247,24 @@ fn a_reference_keeps_the_handle_and_is_counted() {
     let td = booted.enter();
     let ifp = attached(td, 0);
     // SAFETY: C strings.
-    let found = unsafe { (ifunit_ref(td, c"em0".as_ptr()), ifunit_ref(td, c"lo0".as_ptr())) };
+    let found = unsafe { (ifunit_ref::<CHost>(td, c"em0".as_ptr()), ifunit_ref::<CHost>(td, c"lo0".as_ptr())) };
     assert_eq!(found.0, ifp);
-    assert_eq!(if_detach(td, found.1), IFNET_EPERM);
-    assert_eq!((if_rele(td, found.1), if_rele(td, found.1)), (0, IFNET_EBADF));
+    assert_eq!(if_detach::<CHost>(td, found.1), IFNET_EPERM);
+    assert_eq!((if_rele::<CHost>(td, found.1), if_rele::<CHost>(td, found.1)), (0, IFNET_EBADF));
+    // The next reference of the same interface is another handle.
+    assert_eq!(if_getindex::<CHost>(td, found.1), 0);
+    // SAFETY: a C string.
+    let again = unsafe { ifunit_ref::<CHost>(td, c"lo0".as_ptr()) };
+    assert_ne!(again, found.1);
+    assert_eq!((if_getindex::<CHost>(td, again), if_rele::<CHost>(td, again)), (1, 0));
     gone(td, ifp);
-    assert_eq!(if_free(td, ifp), IFNET_EPERM, "no longer the owner");
-    assert_ne!(if_getflags(td, ifp) & IFNET_IFF_DYING, 0);
-    assert_eq!(ifnet_thread_exit(td), 0);
+    assert_eq!(if_free::<CHost>(td, ifp), IFNET_EPERM, "no longer the owner");
+    assert_ne!(if_getflags::<CHost>(td, ifp) & IFNET_IFF_DYING, 0);
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
     assert_eq!(ifnet_shutdown(booted.kernel), IFNET_EBUSY, "a reference is left");
     let td = booted.enter();
-    assert_eq!((if_rele(td, ifp), if_rele(td, ifp)), (0, IFNET_EBADF));
-    assert_eq!(ifnet_thread_exit(td), 0);
+    assert_eq!((if_rele::<CHost>(td, ifp), if_rele::<CHost>(td, ifp)), (0, IFNET_EBADF));
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
     booted.end();
 }
 
@@ -231,13 +275,13 @@ fn a_packet_is_freed_whoever_refuses_it() {
     let ifp = attached(td, 0);
     let packet = || core::ptr::without_provenance_mut(64);
     let before = FREED.load(Ordering::SeqCst);
-    assert_eq!(if_transmit(td, ifp, packet()), IFNET_ENXIO, "a driver without a function");
-    assert_eq!(if_input(td, ifp, packet()), 0);
-    assert_eq!(if_transmit(td, null_mut(), packet()), IFNET_EINVAL);
+    assert_eq!(if_transmit::<CHost>(td, ifp, packet()), IFNET_ENXIO, "a driver without a function");
+    assert_eq!(if_input::<CHost>(td, ifp, packet()), 0);
+    assert_eq!(if_transmit::<CHost>(td, if_t(0), packet()), IFNET_EINVAL);
     assert_eq!(FREED.load(Ordering::SeqCst), before + 3);
-    assert_eq!(if_transmit(td, ifp, null_mut()), IFNET_EINVAL);
+    assert_eq!(if_transmit::<CHost>(td, ifp, null_mut()), IFNET_EINVAL);
     gone(td, ifp);
-    assert_eq!(ifnet_thread_exit(td), 0);
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
     booted.end();
 }
 
@@ -245,7 +289,7 @@ fn a_packet_is_freed_whoever_refuses_it() {
 fn a_boot_without_enough_memory_gives_its_place_back() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut memory = vec![0_u8; 1 << 17];
-    let mut kernel = null_mut();
+    let mut kernel = ifnet_kernel_t(0);
     let step = if cfg!(miri) { 8009 } else { 257 };
     // The last one has enough: what was refused before has left nothing.
     let mut errors = (0..memory.len()).step_by(step).map(|len| {
@@ -270,28 +314,27 @@ fn of_several_who_free_an_interface_one_does() {
     let booted = Booted::new();
     let td = booted.enter();
     for _ in 0..ROUNDS {
-        let ifp = if_alloc(td, IFNET_IFT_ETHER);
-        assert_ne!(ifp, null_mut());
+        let ifp = if_alloc::<CHost>(td, IFNET_IFT_ETHER);
+        assert_ne!(ifp, if_t(0));
         let threads: Vec<_> = (0..3)
             .map(|_| {
-                let sent = (Sent(booted.kernel), Sent(ifp));
+                let kernel = booted.kernel;
                 thread::spawn(move || {
-                    let (Sent(kernel), Sent(ifp)) = { sent };
-                    let mut td = null_mut();
+                    let mut td = ifnet_thread_t(0);
                     // SAFETY: the place is there.
-                    assert_eq!(unsafe { ifnet_thread_enter(kernel, &mut td) }, 0);
-                    let freed = if_free(td, ifp);
-                    assert_eq!(ifnet_thread_exit(td), 0);
+                    assert_eq!(unsafe { ifnet_thread_enter::<CHost>(kernel, &mut td) }, 0);
+                    let freed = if_free::<CHost>(td, ifp);
+                    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
                     freed
                 })
             })
             .collect();
         let freed: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
         assert_eq!(freed.iter().filter(|error| **error == 0).count(), 1, "{freed:?}");
-        assert_eq!((net_epoch_drain_callbacks(td), net_epoch_drain_callbacks(td)), (0, 0));
+        assert_eq!((net_epoch_drain_callbacks::<CHost>(td), net_epoch_drain_callbacks::<CHost>(td)), (0, 0));
         assert!(freed.iter().all(|error| [0, IFNET_EBUSY, IFNET_EBADF, IFNET_EPERM].contains(error)), "{freed:?}");
     }
-    assert_eq!(ifnet_thread_exit(td), 0);
+    assert_eq!(ifnet_thread_exit::<CHost>(td), 0);
     booted.end();
 }
 
@@ -302,21 +345,20 @@ fn a_kernel_is_not_shut_down_under_those_who_enter() {
         let booted = Booted::another();
         let threads: Vec<_> = (0..2)
             .map(|_| {
-                let sent = Sent(booted.kernel);
+                let kernel = booted.kernel;
                 thread::spawn(move || {
-                    let Sent(kernel) = { sent };
-                    let mut td = null_mut();
+                    let mut td = ifnet_thread_t(0);
                     for _ in 0..20 {
                         // SAFETY: the place is there.
-                        if unsafe { ifnet_thread_enter(kernel, &mut td) } != 0 {
+                        if unsafe { ifnet_thread_enter::<CHost>(kernel, &mut td) } != 0 {
                             break;
                         }
                         // Who has entered is served, or hears that it closes; what was allocated is freed.
-                        let ifp = if_alloc(td, IFNET_IFT_ETHER);
-                        while !ifp.is_null() && if_free(td, ifp) != 0 {
+                        let ifp = if_alloc::<CHost>(td, IFNET_IFT_ETHER);
+                        while ifp != if_t(0) && if_free::<CHost>(td, ifp) != 0 {
                             thread::yield_now();
                         }
-                        while ifnet_thread_exit(td) != 0 {
+                        while ifnet_thread_exit::<CHost>(td) != 0 {
                             thread::yield_now();
                         }
                     }
@@ -341,9 +383,152 @@ fn a_second_detach_is_the_panic_of_the_kernel() {
         let booted = Booted::another();
         let td = booted.enter();
         let ifp = attached(td, 0);
-        assert_eq!(ether_ifdetach(td, ifp), 0);
-        if_detach(td, ifp);
+        assert_eq!(ether_ifdetach::<CHost>(td, ifp), 0);
+        if_detach::<CHost>(td, ifp);
     });
     let message = received.recv().expect("the host is told");
     assert_eq!(message, "em0: interface is not on the active list");
+}
+
+/// A kernel in Rust. A packet is a number.
+mod served {
+    use core::fmt;
+
+    use allocator_api2::alloc::Global;
+
+    use super::*;
+    use crate::platform::Platform;
+    use crate::platform::spin::SpinHost;
+    use crate::{Config, Kernel, Thread, ifunit};
+
+    struct Rust;
+
+    struct Packet(usize);
+
+    impl Drop for Packet {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+    impl Platform for Rust {
+        type Mutex<T: Send> = <SpinHost<Global> as Platform>::Mutex<T>;
+        type Allocator = Global;
+        type Buffer = Packet;
+
+        fn allocator(&self) -> Global {
+            Global
+        }
+
+        fn panic(&self, message: fmt::Arguments<'_>) -> ! {
+            stop(&std::format!("{message}"))
+        }
+    }
+
+    // SAFETY: each thread has a number of its own; one static; packets are numbers.
+    unsafe impl CPlatform for Rust {
+        fn kernels() -> &'static Kernels<Self> {
+            static KERNELS: Kernels<Rust> = Kernels::new();
+            &KERNELS
+        }
+
+        fn curthread(&self) -> usize {
+            super::curthread(null_mut())
+        }
+
+        fn packet_from_c(&self, m: *mut mbuf) -> Option<Packet> {
+            (!m.is_null()).then(|| Packet(m.addr()))
+        }
+
+        fn packet_into_c(packet: Packet) -> *mut mbuf {
+            let number = packet.0;
+            core::mem::forget(packet);
+            core::ptr::without_provenance_mut(number)
+        }
+    }
+
+    fn enter(kernel: ifnet_kernel_t) -> ifnet_thread_t {
+        let mut td = ifnet_thread_t(0);
+        // SAFETY: the place is there.
+        assert_eq!(unsafe { ifnet_thread_enter::<Rust>(kernel, &mut td) }, 0);
+        td
+    }
+
+    fn attached(td: ifnet_thread_t) -> if_t {
+        let ifp = if_alloc::<Rust>(td, IFNET_IFT_ETHER);
+        // SAFETY: a C string and six bytes.
+        unsafe {
+            assert_eq!(if_initname::<Rust>(td, ifp, c"em".as_ptr(), 0), 0);
+            assert_eq!(ether_ifattach::<Rust>(td, ifp, [2, 0, 0, 0, 0, 1].as_ptr()), 0);
+        }
+        ifp
+    }
+
+    fn gone(td: ifnet_thread_t, ifp: if_t) {
+        assert_eq!((ether_ifdetach::<Rust>(td, ifp), if_free::<Rust>(td, ifp)), (0, 0));
+    }
+
+    /// The driver's: what it is called by has a handle, opens a section of its own and forgets it, and cannot leave.
+    extern "C" fn transmit(td: ifnet_thread_t, ifp: if_t, m: *mut mbuf) -> c_int {
+        assert_ne!(if_getindex::<Rust>(td, ifp), 0);
+        assert_eq!((net_epoch_enter::<Rust>(td), ifnet_thread_exit::<Rust>(td)), (0, IFNET_EBUSY));
+        if_input::<Rust>(td, ifp, m)
+    }
+
+    fn boot() -> Kernel<Rust> {
+        Kernel::boot(Rust, Config::default().threads(4)).expect("memory")
+    }
+
+    fn send(td: &Thread<'_, Rust>) {
+        let section = td.net_epoch_enter();
+        let em0 = ifunit(td, "em0").expect("attached");
+        crate::if_transmit(td, &em0, Packet(64), &section).expect("the driver takes it");
+    }
+
+    #[test]
+    fn a_thread_in_rust_is_lent_to_a_driver_in_c() {
+        let kernel = boot();
+        let rust = kernel.thread().expect("room");
+        let before = DROPPED.load(Ordering::SeqCst);
+        serve(&kernel, |handle| {
+            let td = enter(handle);
+            let ifp = attached(td);
+            assert_eq!(if_settransmitfn::<Rust>(td, ifp, Some(transmit)), 0);
+            for _ in 0..10 {
+                send(&rust);
+            }
+            assert!(!rust.in_section(), "the driver's section has ended with the call");
+            assert_eq!(DROPPED.load(Ordering::SeqCst), before + 10);
+            gone(td, ifp);
+            assert_eq!(ifnet_thread_exit::<Rust>(td), 0);
+        })
+        .expect("a place");
+        drop(rust);
+        kernel.shutdown();
+    }
+
+    #[test]
+    fn handles_are_good_as_long_as_the_kernel_is_served() {
+        let kernel = boot();
+        let (first, second) = (serve(&kernel, |handle| handle), serve(&kernel, |handle| handle));
+        assert_ne!(first, second);
+        let mut td = ifnet_thread_t(0);
+        // SAFETY: the place is there.
+        let error = unsafe { ifnet_thread_enter::<Rust>(first.expect("a place"), &mut td) };
+        assert_eq!(error, IFNET_EBADF);
+        kernel.shutdown();
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "a thread that never ends")]
+    fn c_must_let_go_of_a_kernel() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sender, received) = channel();
+        *PANICS.lock().expect("not poisoned") = Some(sender);
+        thread::spawn(|| serve(&boot(), |handle| _ = enter(handle)));
+        let message = received.recv().expect("the host is told");
+        assert_eq!(message, "serve: C has not let go of the kernel");
+    }
 }

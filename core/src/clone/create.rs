@@ -327,11 +327,21 @@ mod tests {
         assert_eq!(make("disc", Some("sixteen-bytes-xy")), Err(Errno::ENAMETOOLONG));
         assert_eq!(make("nosuch", None), Err(Errno::EOPNOTSUPP));
         assert_eq!(make("epair", Some("x9")), Err(Errno::EINVAL), "epair makes its own names");
+        assert_eq!(make("epair", Some("x")), Err(Errno::EEXIST), "a name that exists is that first of all");
         assert_eq!(make("epair", Some("epair3")).as_deref(), Ok("epair3a"));
         for name in ["x", "y", "disc0", "disc1", "epair3b"] {
             if_clone_destroy(&td, name).expect(name);
         }
         assert_eq!(make("disc", None).as_deref(), Ok("disc0"), "all units are free again");
+        assert_eq!(make("disc", Some("disc7")).as_deref(), Ok("disc7"));
+        let disc7 = ifunit(&td, "disc7").expect("made");
+        assert_eq!(disc7.dunit(), Some(7));
+        if_rename(&td, &disc7, "z").expect("free");
+        assert_eq!(if_clone_create(&td, "disc7"), Err(Errno::EEXIST), "the unit is z's");
+        for _ in 0..2 {
+            assert_eq!(make("epair", None).as_deref(), Ok("epair0a"));
+            if_clone_destroy(&td, "epair0a").expect("made");
+        }
         crate::invariants::check(&td).expect("sound");
     }
 }

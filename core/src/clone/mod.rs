@@ -280,3 +280,25 @@ pub(crate) fn if_clone_restoregroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P
         group_verbs::join_kind(td, ifp, &here.group);
     }
 }
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::invariants::check;
+    use crate::testing::kernel;
+    use crate::{TaskMode, if_clone_destroy, ifunit};
+
+    #[test]
+    fn an_interface_that_its_cloner_does_not_list_is_noticed() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        if_clone_create(&td, "disc").expect("memory");
+        let disc0 = ifunit(&td, "disc0").expect("made");
+        let cloner = Option::clone(&*disc0.cloner.lock()).expect("cloned");
+        assert!(cloner.interfaces.remove(&disc0));
+        assert_eq!(check(&td).map_err(|it| it.invariant), Err("I9"));
+        list(&td, &cloner, &disc0);
+        check(&td).expect("as before");
+        if_clone_destroy(&td, "disc0").expect("made");
+    }
+}

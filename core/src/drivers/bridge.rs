@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
 use crate::ifnet::{ETHERMTU, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp};
 use crate::lifecycle::flags::ifpromisc_gone;
-use crate::lifecycle::{adjacency, ether_ifdetach, if_free, if_master, if_upper_unlink, ifpromisc};
+use crate::lifecycle::{adjacency, if_master, if_upper_unlink, ifpromisc};
 use crate::mem::{AnyShared, Shared};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
@@ -88,10 +88,7 @@ impl<P: Platform> Bridge<P> {
 fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Result<Ifp<P>, Errno> {
     let table = P::Mutex::new(Table::new(td.allocator()));
     let softc: Shared<Bridge<P>, P> = Shared::try_new(td.domain(), Bridge { owner: P::Mutex::new(None), table })?;
-    let owner = simple::ether(td, request, &Consts::KIND, [0x58, 0x9c, 0xfc, 0, 0, 0], softc.clone().erase())?;
-    let ifp = owner.clone();
-    *softc.owner.lock() = Some(owner);
-    Ok(ifp)
+    simple::ether(td, request, &Consts::KIND, [0x58, 0x9c, 0xfc, 0, 0, 0], &softc, |bridge| &bridge.owner)
 }
 
 /// `bridge_clone_destroy`: a bridge can be destroyed with members, which are free afterwards.
@@ -103,10 +100,7 @@ fn destroy<P: Platform>(
 ) -> Result<(), Errno> {
     let Some(softc) = bridge_of(ifp) else { return Ok(()) };
     release_all(td, &softc);
-    let Some(owner) = ({ softc.owner.lock().take() }) else { return Ok(()) };
-    ether_ifdetach(td, &owner);
-    ifp.set_softc(None);
-    if_free(td, owner);
+    simple::ether_gone(td, &softc.owner);
     Ok(())
 }
 

@@ -22,9 +22,7 @@ use crate::ifnet::hook::{Hook, HookKind, HookOps};
 use crate::ifnet::{ETHERMTU, IfAddr, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, Ioctl, LinkState, if_try_ref};
 use crate::lifecycle::link::link_state_changed;
 use crate::lifecycle::purge::{lladdr_lend, lladdr_restore};
-use crate::lifecycle::{
-    adjacency, enter_vnet, ether_ifdetach, if_free, if_input, if_master, if_setflags, if_transmit, if_upper_unlink,
-};
+use crate::lifecycle::{adjacency, enter_vnet, if_input, if_master, if_setflags, if_transmit, if_upper_unlink};
 use crate::mem::{AnyShared, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::sync::SxAssert;
@@ -118,10 +116,7 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
     let ports = P::Mutex::new(TryVec::new(td.allocator()));
     let lagg = Lagg { owner: P::Mutex::new(None), lladdr: P::Mutex::new(None), ports };
     let softc: Shared<Lagg<P>, P> = Shared::try_new(td.domain(), lagg)?;
-    let owner = simple::ether(td, request, &Consts::KIND, [0; 6], softc.clone().erase())?;
-    let ifp = owner.clone();
-    *softc.owner.lock() = Some(owner);
-    Ok(ifp)
+    simple::ether(td, request, &Consts::KIND, [0; 6], &softc, |lagg| &lagg.owner)
 }
 
 /// `lagg_clone_destroy`: an aggregate can be destroyed with ports, which are free afterwards.
@@ -133,10 +128,7 @@ fn destroy<P: Platform>(
 ) -> Result<(), Errno> {
     let Some(softc) = lagg_of(ifp) else { return Ok(()) };
     release_all(td, &softc);
-    let Some(owner) = ({ softc.owner.lock().take() }) else { return Ok(()) };
-    ether_ifdetach(td, &owner);
-    ifp.set_softc(None);
-    if_free(td, owner);
+    simple::ether_gone(td, &softc.owner);
     Ok(())
 }
 

@@ -4,8 +4,10 @@
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, Cloner};
 use crate::ifnet::{IfFlags, IfOps, IfType, IfnetOwner, Ifp};
-use crate::lifecycle::{alloc::set_names, ether_ifattach, if_alloc_indexed, if_attach, if_detach, if_free};
-use crate::mem::{AnyShared, Shared};
+use crate::lifecycle::{
+    alloc::set_names, ether_ifattach, ether_ifdetach, if_alloc_indexed, if_attach, if_detach, if_free,
+};
+use crate::mem::Shared;
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
@@ -51,20 +53,24 @@ pub(super) fn create<P: Platform>(
     }
 }
 
-/// Makes and attaches an Ethernet interface of this kind, with the driver's data in place before anybody sees it. Of the
-/// link-level address the last two bytes are the index, unless it is all zeros.
-pub(super) fn ether<P: Platform>(
+/// Where the data of a driver keep its interface.
+pub(super) type Place<T, P> = fn(&T) -> &<P as Platform>::Mutex<Option<IfnetOwner<P>>>;
+
+/// Makes and attaches an Ethernet interface of this kind, with the driver's data in place before anybody sees it, and puts
+/// it into `place` of them. Of the link-level address the last two bytes are the index, unless it is all zeros.
+pub(super) fn ether<T: Send + Sync + 'static, P: Platform>(
     td: &Thread<'_, P>,
     request: &CloneRequest<'_, P>,
     kind: &Kind<P>,
     lladdr: [u8; 6],
-    softc: AnyShared<P>,
-) -> Result<IfnetOwner<P>, Errno> {
+    softc: &Shared<T, P>,
+    place: Place<T, P>,
+) -> Result<Ifp<P>, Errno> {
     let owner = if_alloc_indexed(td, kind.if_type, request.params.index)?;
     let made = set_names(&owner, request.name, request.cloner.name(), request.unit).and_then(|()| {
         owner.init_flags(kind.flags);
         owner.set_ops(kind.ops);
-        owner.set_softc(Some(softc));
+        owner.set_softc(Some(softc.clone().erase()));
         let mut own = lladdr;
         if own != [0; 6] {
             own[3..].copy_from_slice(&owner.index().to_be_bytes()[1..]);
@@ -74,7 +80,9 @@ pub(super) fn ether<P: Platform>(
     match made {
         Ok(()) => {
             owner.set_mtu(kind.mtu);
-            Ok(owner)
+            let ifp = owner.clone();
+            *place(softc).lock() = Some(owner);
+            Ok(ifp)
         }
         Err(errno) => {
             owner.set_softc(None);
@@ -82,6 +90,14 @@ pub(super) fn ether<P: Platform>(
             Err(errno)
         }
     }
+}
+
+/// Detaches and frees an interface that [`ether`] made, if its place is not empty.
+pub(super) fn ether_gone<P: Platform>(td: &Thread<'_, P>, place: &P::Mutex<Option<IfnetOwner<P>>>) {
+    let Some(owner) = ({ place.lock().take() }) else { return };
+    ether_ifdetach(td, &owner);
+    owner.set_softc(None);
+    if_free(td, owner);
 }
 
 /// Detaches and frees an interface that [`create`] made.

@@ -117,9 +117,7 @@ fn create<P: Platform>(td: &Thread<'_, P>, request: &CloneRequest<'_, P>) -> Res
         mtu: ETHERMTU,
         ops: Consts::OPS,
     };
-    let owner = simple::ether(td, request, &kind, [0; 6], softc.clone().erase())?;
-    let ifp = owner.clone();
-    *softc.owner.lock() = Some(owner);
+    let ifp = simple::ether(td, request, &kind, [0; 6], &softc, |vlan| &vlan.owner)?;
     if let Some((parent, tag)) = wanted
         && let Err(errno) = vlan_config(td, &ifp, &parent, tag)
     {

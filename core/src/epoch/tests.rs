@@ -198,3 +198,42 @@ fn many_drains_at_once() {
     drop(domain);
     assert_eq!(host.arena().live(), 0);
 }
+
+#[test]
+fn a_handle_is_equal_to_its_clones_only() {
+    let ((_, one), (_, two)) = (domain(), domain());
+    assert!(one.ptr_eq(&one.clone()));
+    assert!(!one.ptr_eq(&two));
+}
+
+/// For Miri, which sees whether the end of the domain comes after all that was done with it elsewhere.
+#[test]
+fn the_last_handle_ends_the_domain_on_whatever_thread() {
+    let (host, domain) = domain();
+    std::thread::scope(|scope| {
+        for handle in [domain.clone(), domain] {
+            scope.spawn(move || assert_eq!(handle.pending(), 0));
+        }
+    });
+    assert_eq!(host.arena().live(), 0);
+}
+
+/// For Miri: the room for a callback passes from the thread that called it to the one that queues the next.
+#[test]
+fn a_context_is_used_again_by_another_thread() {
+    let (_, domain) = domain();
+    let called = Shared::try_new(&domain, AtomicBool::new(false)).expect("memory");
+    called.clone().defer(|called| called.store(true, Ordering::Relaxed));
+    std::thread::scope(|scope| {
+        scope.spawn(|| while domain.poll() {});
+        while !called.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        called.clone().defer(|called| called.store(false, Ordering::Relaxed));
+    });
+    while domain.poll() {}
+    assert!(!called.load(Ordering::Relaxed));
+    drop(called);
+    while domain.poll() {}
+    assert_eq!(domain.pending(), 0);
+}

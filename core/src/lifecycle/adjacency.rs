@@ -379,4 +379,25 @@ mod tests {
         let (few, many) = (cost(10), cost(if cfg!(miri) { 20 } else { 1_000 }));
         assert!(many <= 2 * few, "{few} steps for each of a few, {many} for each of many");
     }
+
+    #[test]
+    fn a_pair_is_looked_for_on_the_side_that_has_fewer() {
+        let (host, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [bridge, above] = em(&td);
+        let crowd: std::vec::Vec<_> = (0..50).map(|unit| attached(&td, "ix", unit)).collect();
+        for member in &crowd {
+            if_upper_link(&td, member, &bridge, true).expect("memory");
+            if_upper_link(&td, member, &above, false).expect("memory");
+        }
+        // The last of its many lowers, which has two uppers, and this is not the first of them.
+        let last = &crowd[49];
+        let steps = host.steps(|| assert!(if_upper_unlink(&td, last, &above)));
+        assert!(steps < 100, "{steps} steps");
+        for member in &crowd {
+            assert!(if_upper_unlink(&td, member, &bridge));
+            assert_eq!(if_upper_unlink(&td, member, &above), !member.ptr_eq(last));
+        }
+        crowd.into_iter().chain([bridge, above]).for_each(|ifp| gone(&td, ifp));
+    }
 }

@@ -159,9 +159,15 @@ mod tests {
         assert_eq!(if_addaltname(&td, &em0, "re7"), Ok(()));
         let re7 = attached(&td, "re", 7);
         assert!(ifunit(&td, "re7").is_some_and(|ifp| ifp.ptr_eq(&re7)));
+        assert_eq!(if_delaltname(&td, &em0, "re7"), Ok(()));
+        assert!(ifunit(&td, "re7").is_some_and(|ifp| ifp.ptr_eq(&re7)), "that is re7's own");
         crate::if_detach(&td, &em0);
         assert!(ifunit(&td, "uplink").is_none() && altnames(&em0).is_empty());
         assert_eq!(if_addaltname(&td, &em0, "x"), Err(Errno::ENXIO), "it is detached");
+        let fresh = crate::if_alloc(&td, crate::IfType::Other).expect("memory");
+        crate::if_initname(&fresh, "em", Some(9)).expect("a good name");
+        assert_eq!(if_addaltname(&td, &fresh, "x"), Err(Errno::ENXIO), "it is not attached");
+        crate::if_free(&td, fresh);
         assert_eq!(if_addaltname(&td, &em1, "uplink"), Ok(()), "free again");
         crate::if_free(&td, em0);
         gone(&td, em1);
@@ -206,6 +212,28 @@ mod tests {
         gone(&td, em0);
         gone(&td, em1);
         assert_eq!(kernel.vnet0().names.lock().places(), 0, "every place is given back");
+    }
+
+    #[test]
+    fn a_name_that_is_lost_on_a_return_gives_its_places_back() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [home, away] = [(); 2].map(|()| vnet_alloc(&td).expect("memory"));
+        let places = || [&kernel.vnet0(), &home, &away].map(|vnet| vnet.names.lock().places());
+        assert_eq!(places(), [2, 0, 0], "one for each lo0 that is not here");
+        let cur = td.curvnet_set(Some(home.clone()));
+        let em0 = attached(&td, "em", 0);
+        if_addaltname(&td, &em0, "a").expect("free");
+        drop(if_vmove_loan(&td, "em0", &away).expect("free"));
+        let em1 = attached(&td, "em", 1);
+        if_addaltname(&td, &em1, "a").expect("free here");
+        vnet_destroy(&td, &away).expect("alive");
+        assert!(altnames(&em0).is_empty(), "em1 has it");
+        gone(&td, em1);
+        gone(&td, em0);
+        assert_eq!(places(), [1, 0, 0]);
+        drop(cur);
+        vnet_destroy(&td, &home).expect("alive");
     }
 
     #[test]

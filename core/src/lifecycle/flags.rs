@@ -3,7 +3,7 @@
 use crate::Errno;
 use crate::event::{Event, rt_ifmsg};
 use crate::ifnet::hook::HookKind;
-use crate::ifnet::{IF_MAXMTU, IF_MINMTU, IfFlags, Ifp, Ioctl};
+use crate::ifnet::{FlagCounts, IF_MAXMTU, IF_MINMTU, IfFlags, Ifp, Ioctl};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
@@ -35,8 +35,9 @@ pub(super) fn go_down<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     rt_ifmsg(td, ifp);
 }
 
-/// `SIOCSIFFLAGS`: sets the flags that a user may set, and takes the interface up or down. The driver's error is
-/// ignored, as in FreeBSD.
+/// `SIOCSIFFLAGS`: sets the flags that a user may set, and takes the interface up or down. `IFF_PPROMISC` brings
+/// `IFF_PROMISC` with it, which then stays as long as somebody is counted, and `IFF_PALLMULTI` likewise. The driver's error
+/// is ignored, as in FreeBSD.
 ///
 /// # Errors
 /// `ENXIO` for an interface that is dying.
@@ -55,6 +56,12 @@ pub fn if_setflags<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, flags: IfFlags
     }
     let changeable = IfFlags::CANTCHANGE.union(IfFlags::UP).complement();
     ifp.clear_flags(changeable.difference(flags));
+    for which in [Counted::Promisc, Counted::Allmulti] {
+        if (former ^ flags).contains(which.permanent()) {
+            // What the user wants for good, and what the count says, show in one flag.
+            toggle(ifp, which, flags.contains(which.permanent()) || *which.count(&mut ifp.counts.lock()) > 0);
+        }
+    }
     // As in FreeBSD, the driver sees `IFF_UP` already.
     ifp.set_flags(flags.intersection(changeable.union(IfFlags::UP)));
     if let Some(ioctl) = ifp.ops().ioctl {
@@ -85,6 +92,13 @@ impl Counted {
         match self {
             Self::Promisc => IfFlags::PPROMISC,
             Self::Allmulti => IfFlags::PALLMULTI,
+        }
+    }
+
+    const fn count(self, counts: &mut FlagCounts) -> &mut u32 {
+        match self {
+            Self::Promisc => &mut counts.promisc,
+            Self::Allmulti => &mut counts.allmulti,
         }
     }
 }
@@ -133,10 +147,7 @@ fn if_setflag<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, which: Counted, on:
 /// Counts; whether this was the first on or the last off.
 fn step<P: Platform>(ifp: &Ifp<P>, which: Counted, on: bool) -> Result<bool, Errno> {
     let mut counts = ifp.counts.lock();
-    let count = match which {
-        Counted::Promisc => &mut counts.promisc,
-        Counted::Allmulti => &mut counts.allmulti,
-    };
+    let count = which.count(&mut counts);
     let next = if on { count.checked_add(1) } else { count.checked_sub(1) }.ok_or(Errno::EINVAL)?;
     *count = next;
     Ok(next == u32::from(on))

@@ -44,7 +44,7 @@ pub use multi::{if_addmulti, if_delmulti};
 pub(crate) use purge::if_purgeaddrs;
 pub use purge::{if_addaddr, if_deladdr, if_lladdr, if_setlladdr};
 pub use rename::{if_rename, if_setdescription};
-pub(crate) use transmit::{enter_vnet, if_deliver, if_forward};
+pub(crate) use transmit::{enter_vnet, if_deliver, if_forward, is_listening};
 pub use transmit::{if_input, if_transmit, ip6_input};
 pub use unregister::{
     UnregisterList, VnetGuard, if_unregister, if_unregister_group, unregister_many, unregister_queue, vnet_lock,

@@ -150,3 +150,34 @@ pub(super) fn if_purgemaddrs<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
     td.preempt();
     ifp.addrs.lock().multicast.clear();
 }
+
+#[cfg(all(test, not(ifnet_loom)))]
+mod tests {
+    use super::*;
+    use crate::ifnet::IfFlags;
+    use crate::testing::{attached, gone, kernel};
+    use crate::{IfType, TaskMode, if_alloc, if_free};
+
+    #[test]
+    fn an_address_is_lent_to_what_has_one_and_lives() {
+        let (_, kernel) = kernel(TaskMode::Immediate);
+        let td = kernel.thread().expect("room");
+        let [one, two] = [attached(&td, "em", 0), attached(&td, "em", 1)];
+        let fresh = if_alloc(&td, IfType::Other).expect("memory");
+        if_setlladdr(&td, &one, [2, 0, 0, 0, 0, 1]).expect("attached");
+        let lent = Option::clone(&one.addrs.lock().lladdr).expect("attached");
+        assert!(lladdr_lend(&td, &fresh, &lent).is_none(), "it has none that could be given back");
+        assert!(if_lladdr(&td, &fresh).is_none());
+        let own = lladdr_lend(&td, &two, &lent).expect("it has one");
+        assert_eq!(if_lladdr(&td, &two), if_lladdr(&td, &one));
+        lladdr_restore(&td, &two, own);
+        assert_eq!(if_lladdr(&td, &two), Some(SockAddr::Link([0; 6])));
+        two.set_flags(IfFlags::DYING);
+        assert!(lladdr_lend(&td, &two, &lent).is_none(), "it would be left with it");
+        assert_eq!(if_lladdr(&td, &two), Some(SockAddr::Link([0; 6])));
+        drop(lent);
+        if_free(&td, fresh);
+        gone(&td, one);
+        gone(&td, two);
+    }
+}

@@ -3,7 +3,7 @@
 use crate::Errno;
 use crate::bpf::bpf_mtap;
 use crate::epoch::Section;
-use crate::ifnet::{IfCounter, Ifnet};
+use crate::ifnet::{IfCounter, IfFlags, IfType, Ifnet};
 use crate::platform::Platform;
 use crate::thread::{CurvnetGuard, Thread};
 use crate::vnet::ifnet_byindex;
@@ -33,19 +33,30 @@ pub fn if_transmit<P: Platform>(
     sent
 }
 
-/// `if_input`: a packet came in through the interface. What is stacked on it may take the packet.
+/// `if_input`: a packet came in through the interface. What is stacked on it may take the packet. An Ethernet interface
+/// that is down drops it, as `ether_input` does: it is tapped and counted, and nobody above hears of it.
 ///
 /// # Locks
 /// None; inside an epoch section.
 pub fn if_input<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer, _section: &Section<'_, P>) {
     bpf_mtap(td, ifp);
     ifp.count(IfCounter::Ipackets, 1);
+    if !is_listening(ifp) {
+        return;
+    }
     let Some(stack) = ifp.stack() else { return (ifp.ops().input)(td, ifp, packet) };
     let Some(packet) = stack.hooks.input(td, ifp, packet) else { return };
     match ifp.rx_handler() {
         Some(handler) => (handler.input)(td, ifp, &handler.data, packet),
         None => (ifp.ops().input)(td, ifp, packet),
     }
+}
+
+/// Whether what comes in is looked at. A loopback takes what is sent through it, up or not, and what has no link level has
+/// no `ether_input`: its driver decides.
+pub(crate) fn is_listening<P: Platform>(ifp: &Ifnet<P>) -> bool {
+    let ethernet = matches!(ifp.if_type(), IfType::Ether | IfType::L2Vlan | IfType::Bridge);
+    !ethernet || ifp.raw_flags().contains(IfFlags::UP)
 }
 
 /// Enters the vnet of an interface that a driver has found through another one, for as long as the guard lives; `None`

@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use crate::TaskMode;
     use crate::platform::Mutex as _;
-    use crate::testing::{attached, gone, kernel};
+    use crate::testing::{Host, attached, gone, kernel};
 
     fn thread(number: u32) -> ThreadId {
         ThreadId(NonZeroU32::new(number).expect("not zero"))
@@ -289,5 +289,67 @@ mod tests {
             assert!(vnet.names.lock().unlink(&name, &em0));
         }
         gone(&td, em0);
+    }
+
+    #[test]
+    fn a_rename_takes_the_reservation_and_not_another_interface_of_the_name() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let [mine, other] = [attached(&td, "em", 0), attached(&td, "em", 1)];
+        let [em0, em1, wan] = ["em0", "em1", "wan"].map(|name| IfName::new(name).expect("a good name"));
+        let vnet = kernel.vnet0();
+        let mut names = vnet.names.lock();
+        assert_eq!(names.reserve(&wan, td.id()), Ok(true));
+        // Nobody looks at names when a driver attaches.
+        names.unlink(&em1, &other);
+        names.hold(1).expect("memory");
+        names.link(&wan, &other, thread(99));
+        names.rename(&em0, &wan, &mine, td.id());
+        let both = [&mine, &other].map(|ifp| names.find("wan", |found| found.index() == ifp.index()).is_some());
+        assert_eq!((both, names.is_reserved_by("wan", td.id())), ([true, true], false));
+        assert!(names.unlink(&wan, &mine) && names.unlink(&wan, &other));
+        for (name, ifp) in [(&em0, &mine), (&em1, &other)] {
+            names.hold(1).expect("memory");
+            names.link(name, ifp, td.id());
+        }
+        drop(names);
+        gone(&td, mine);
+        gone(&td, other);
+    }
+
+    #[test]
+    fn a_name_that_is_not_in_the_table_is_noticed() {
+        let (_, kernel) = kernel(TaskMode::Deferred);
+        let td = kernel.thread().expect("room");
+        let [one, two] = [attached(&td, "em", 0), attached(&td, "em", 1)];
+        let invariant = || crate::invariants::check(&td).map_err(|it| it.invariant);
+        crate::if_addaltname(&td, &one, "wan").expect("free");
+        crate::if_addaltname(&td, &two, "lan").expect("free");
+        assert_eq!(invariant(), Ok(()));
+        let vnet = kernel.vnet0();
+        // Each table has the right number of names, and one of them is another's.
+        let [em0, em1, wan, free] = ["em0", "em1", "wan", "free"].map(|name| IfName::new(name).expect("a good name"));
+        let swap = |from: &IfName, of: &Ifp<Host>, to: &IfName| {
+            let mut names = vnet.names.lock();
+            assert!(names.unlink(from, of));
+            names.hold(1).expect("memory");
+            names.link(to, of, td.id());
+        };
+        swap(&em0, &one, &em1);
+        assert_eq!(invariant(), Err("I2"));
+        swap(&em1, &one, &em0);
+        let swap = |from: &IfName, to: &IfName, of: &Ifp<Host>| {
+            let mut names = vnet.names.lock();
+            assert!(names.unlink_alternative(from, of));
+            names.hold(1).expect("memory");
+            assert!(names.link_alternative(to, of, td.id()));
+        };
+        assert_eq!(invariant(), Ok(()));
+        swap(&wan, &free, &one);
+        assert_eq!(invariant(), Err("I2"));
+        swap(&free, &wan, &one);
+        assert_eq!(invariant(), Ok(()));
+        gone(&td, one);
+        gone(&td, two);
     }
 }

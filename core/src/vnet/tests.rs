@@ -8,11 +8,11 @@ use std::vec::Vec;
 use super::{VnetRef, vnet_alloc, vnet_destroy};
 use crate::ifnet::{IfType, IfnetOwner};
 use crate::platform::Mutex;
-use crate::testing::{Host, Random};
+use crate::testing::{Host, Random, kernel};
 use crate::thread::Thread;
 use crate::{
-    Config, Errno, Kernel, if_alloc, if_attach, if_clone_create, if_clone_destroy, if_detach, if_free, if_initname,
-    if_rename, if_vmove_loan, if_vmove_reclaim, if_vmove_to,
+    Config, Errno, Kernel, TaskMode, if_alloc, if_attach, if_clone_create, if_clone_destroy, if_detach, if_free,
+    if_initname, if_rename, if_vmove_loan, if_vmove_reclaim, if_vmove_to, vnet_lock,
 };
 
 struct World<'k> {
@@ -117,4 +117,28 @@ fn every_place_that_is_held_is_given_up() {
     drop(td);
     kernel.shutdown();
     assert_eq!(host.arena().live(), 0);
+}
+
+#[test]
+#[should_panic = "a test: v1 is destroyed"]
+fn a_change_of_a_vnet_that_is_destroyed_is_noticed() {
+    let (_, kernel) = kernel(TaskMode::Immediate);
+    let td = kernel.thread().expect("room");
+    let vnet = vnet_alloc(&td).expect("memory");
+    vnet.changes(&td, "a test");
+    vnet_destroy(&td, &vnet).expect("alive");
+    vnet.changes(&td, "a test");
+}
+
+#[test]
+#[should_panic = "a test: v0 is changed under the lock of v1, which is destroyed"]
+fn a_change_under_the_lock_of_a_vnet_that_is_destroyed_is_noticed() {
+    let (_, kernel) = kernel(TaskMode::Immediate);
+    let td = kernel.thread().expect("room");
+    let vnet = vnet_alloc(&td).expect("memory");
+    drop(vnet_lock(&td, &vnet));
+    kernel.vnet0().changes(&td, "a test");
+    vnet_destroy(&td, &vnet).expect("alive");
+    let _work = vnet_lock(&td, &vnet);
+    kernel.vnet0().changes(&td, "a test");
 }

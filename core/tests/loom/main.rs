@@ -14,5 +14,6 @@
 mod epoch;
 mod host;
 mod index;
+mod quiet;
 mod sx;
 mod tailq;

@@ -87,14 +87,16 @@ pub(super) fn show(target: Target, bytes: &[u8], options: &Options) -> Exit {
     let hazards = set_of(&options.hazards);
     match target {
         Target::Schedule | Target::Oom => show_played(target, bytes, hazards, options.scenario.as_ref()),
-        Target::Scenario | Target::Lifecycle | Target::Unregister => match fuzz::check(target, bytes, hazards) {
-            Ok(()) => passes(target),
-            Err(what) => {
-                say!("{target}: {what}");
-                let Some(path) = &options.scenario else { return Exit::Broken };
-                write_file(path, &fuzz::text(target, bytes)).err().unwrap_or(Exit::Broken)
+        Target::Scenario | Target::Lifecycle | Target::Unregister | Target::Frames => {
+            match fuzz::check(target, bytes, hazards) {
+                Ok(()) => passes(target),
+                Err(what) => {
+                    say!("{target}: {what}");
+                    let Some(path) = &options.scenario else { return Exit::Broken };
+                    write_file(path, &fuzz::text(target, bytes)).err().unwrap_or(Exit::Broken)
+                }
             }
-        },
+        }
     }
 }
 

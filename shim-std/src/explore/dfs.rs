@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use super::execution::ThreadIndex;
+use super::schedule::Schedule;
 use super::strategy::{Decision, Strategy};
 
 /// The first `len` choices of an execution that was run, then another one.
@@ -119,8 +120,8 @@ impl Strategy for Dfs {
         preferred
     }
 
-    fn end(&mut self, choices: &[u16]) {
-        let path: Arc<[u16]> = choices.into();
+    fn end(&mut self, schedule: &Schedule) {
+        let path: Arc<[u16]> = schedule.choices().map(|thread| thread as u16).collect();
         for &(len, then, free) in self.passed.iter().rev() {
             let waiting = self.now.len() + self.next.len();
             let (list, dropped) = match free {

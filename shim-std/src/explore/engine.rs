@@ -1,14 +1,22 @@
 //! Runs executions: the bridge between a [`Strategy`] and shuttle.
 //!
 //! Shuttle must never see a failure. Panics are caught inside the emulated threads, and an execution that failed is
-//! ended by scheduling nothing more, after which one runner goes on with the next execution on the same stacks.
+//! ended by scheduling nothing more.
+//!
+//! Shuttle's own runner is not used, because it makes stacks anew each time it is called, and a fuzz target calls once for
+//! each execution: to map, to fault in, and to unmap them costs as much as a short execution. What the runner does beside
+//! that is a loop. Here the stacks are kept for the next execution of the OS thread, whoever asks for it.
 
-use core::panic::AssertUnwindSafe;
+use core::cell::RefCell;
+use core::panic::{AssertUnwindSafe, Location};
 use std::panic::catch_unwind;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shuttle::scheduler::{Schedule as ShuttleSchedule, Scheduler, Task, TaskId};
-use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+use shuttle::{Config, FailurePersistence, MaxSteps};
+use shuttle_engine::runtime::execution::Execution as ShuttleExecution;
+use shuttle_engine::runtime::thread::continuation::{CONTINUATION_POOL, ContinuationPool};
 
 use super::execution::{Execution, Next, Outcome, ThreadIndex};
 use super::schedule::Schedule;
@@ -44,7 +52,7 @@ pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: L
     let strategy_of_nothing = Box::new(super::strategy::Replay::new(Schedule::default()));
     let decider = Arc::new(Mutex::new(Decider {
         strategy: core::mem::replace(strategy, strategy_of_nothing),
-        choices: Vec::new(),
+        schedule: Schedule::default(),
         preemptions: 0,
     }));
     let engine = Arc::new(Mutex::new(Engine {
@@ -59,25 +67,31 @@ pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: L
     config.failure_persistence = FailurePersistence::None;
     config.max_steps = MaxSteps::None;
     config.silence_warnings = true;
-    let runner = Runner::new(Bridge(Arc::clone(&engine)), config);
-    let program = Arc::clone(program);
+    let bridge = Rc::new(RefCell::new(Bridge(Arc::clone(&engine))));
     let result = catch_unwind(AssertUnwindSafe(|| {
-        runner.run(move || {
-            let execution = Execution::current().expect("set by new_execution");
-            execution.guard(|| {
-                if let Err(violation) = program(&execution) {
-                    execution.violation(&violation.kind, violation.message);
-                }
-            });
-            execution.finish();
-        })
+        on_kept_stacks(limits.stack, || {
+            loop {
+                let Some(schedule) = bridge.borrow_mut().new_execution() else { break };
+                let program = Arc::clone(program);
+                let body = move || {
+                    let execution = Execution::current().expect("set by new_execution");
+                    execution.guard(|| {
+                        if let Err(violation) = program(&execution) {
+                            execution.violation(&violation.kind, violation.message);
+                        }
+                    });
+                    execution.finish();
+                };
+                ShuttleExecution::new(Rc::clone(&bridge) as _, schedule).run(&config, body, Location::caller());
+            }
+        });
     }));
     let mut engine = lock(&engine);
     engine.end();
     if let (Err(payload), None) = (result, &engine.batch.failure) {
         // Shuttle itself gave up: only a destructor that panics, or blocks for ever, during a panic leads here.
         let message = payload.downcast_ref::<String>().map_or("the scheduler gave up", |text| text);
-        let (kind, schedule) = (FailureKind::Bug, Schedule::of_choices(&lock(&decider).choices));
+        let (kind, schedule) = (FailureKind::Bug, lock(&decider).schedule.clone());
         engine.batch.failure = Some(Failure { kind, message: message.into(), schedule, ..Failure::default() });
     }
     Execution::leave();
@@ -85,16 +99,30 @@ pub(super) fn run(program: &Program, strategy: &mut Box<dyn Strategy>, limits: L
     core::mem::take(&mut engine.batch)
 }
 
+thread_local! {
+    /// Stacks that no execution has, and their size.
+    static STACKS: RefCell<Option<(usize, ContinuationPool)>> = const { RefCell::new(None) };
+}
+
+/// Runs executions whose threads have stacks of this size. Should that panic, the stacks are given back.
+fn on_kept_stacks(size: usize, run: impl FnOnce()) {
+    let kept = STACKS.take().filter(|&(of, _)| of == size);
+    let pool = kept.map_or_else(ContinuationPool::new, |(_, pool)| pool);
+    CONTINUATION_POOL.set(&pool, run);
+    STACKS.set(Some((size, pool)));
+}
+
 /// Decides, and remembers what was decided.
 pub(super) struct Decider {
     strategy: Box<dyn Strategy>,
-    choices: Vec<u16>,
+    /// What was decided so far.
+    schedule: Schedule,
     preemptions: u32,
 }
 
 impl core::fmt::Debug for Decider {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Decider").field("choices", &self.choices.len()).finish_non_exhaustive()
+        f.debug_struct("Decider").field("schedule", &self.schedule).finish_non_exhaustive()
     }
 }
 
@@ -110,8 +138,19 @@ impl Decider {
         // A strategy that names a thread which cannot run has lost its way; go on with one that can.
         let thread = if candidates.contains(&thread) { thread } else { candidates[0] };
         self.preemptions += u32::from(!yielding && current.is_some_and(|current| current != thread));
-        self.choices.push(thread as u16);
+        self.schedule.push(thread as u32, 1);
         thread
+    }
+
+    /// How many decisions would follow to let `current` go on, after one that was to do so.
+    pub(super) fn stays(&mut self, current: ThreadIndex) -> u32 {
+        self.strategy.stays(current)
+    }
+
+    /// As many of them were made.
+    pub(super) fn stayed(&mut self, current: ThreadIndex, count: u32) {
+        self.strategy.stayed(current, count);
+        self.schedule.push(current as u32, count);
     }
 }
 
@@ -134,7 +173,7 @@ impl Engine {
             if !decider.strategy.begin() {
                 return false;
             }
-            decider.choices.clear();
+            decider.schedule.runs.clear();
             decider.preemptions = 0;
         }
         let execution = Execution::new(self.limits.recording, self.limits.max_steps, Arc::clone(&self.decider));
@@ -147,13 +186,13 @@ impl Engine {
         let Some(execution) = self.running.take() else { return };
         let Outcome { failure, steps, log, threads } = execution.outcome();
         let mut decider = lock(&self.decider);
-        let Decider { strategy, choices, preemptions } = &mut *decider;
-        strategy.end(choices);
+        let Decider { strategy, schedule, preemptions } = &mut *decider;
+        strategy.end(schedule);
         self.batch.schedules += 1;
         self.batch.steps += steps;
-        self.batch.longest = self.batch.longest.max(choices.len());
+        self.batch.longest = self.batch.longest.max(schedule.len() as usize);
         if let Some((kind, message, thread)) = failure {
-            let (schedule, preemptions) = (Schedule::of_choices(choices), *preemptions);
+            let (schedule, preemptions) = (core::mem::take(schedule), *preemptions);
             let thread = super::execution::thread_id(thread);
             self.batch.failure = Some(Failure { kind, message, thread, schedule, preemptions, steps, log, threads });
         }

@@ -8,15 +8,20 @@
 //! decisions; a schedule is the list of these decisions and nothing else. A decision to stay is made on the spot: shuttle
 //! is only told of switches, which are rare. While no second thread has been started, a point is nothing at all.
 //!
+//! There are thousands of points in an execution, and nearly all of them are passed. So they are [granted](grant) in bulk.
+//!
 //! When the emulated kernel panics or an oracle is violated, the execution *freezes*: the thread stops where it is and
 //! no stack is unwound, as in a kernel that has stopped. The memory of a frozen execution is not given back.
 
+mod grant;
+mod state;
+mod wait;
 mod words;
 
 use core::cell::RefCell;
 use core::num::NonZeroU32;
 use core::panic::AssertUnwindSafe;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +31,9 @@ use ifnet::platform::{LockEvent, ThreadId};
 use super::FailureKind;
 use super::engine::Decider;
 use super::log::{LogEntry, What};
+use grant::{Grant, Kind};
+pub(super) use state::ThreadIndex;
+use state::{State, Thread};
 use words::{classify, deadlock};
 
 /// A handle to the execution that runs now. Clones are the same execution.
@@ -40,6 +48,8 @@ struct Shared {
     /// No second thread has been started yet.
     alone: AtomicBool,
     decider: Arc<Mutex<Decider>>,
+    /// A bit for each channel that somebody sleeps on; others may have the same. Nearly all wakeups wake nobody.
+    channels: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -52,65 +62,6 @@ pub(super) struct Outcome {
     pub(super) threads: Vec<String>,
 }
 
-pub(super) type ThreadIndex = usize;
-
-#[derive(Debug, Default)]
-struct State {
-    threads: Vec<Thread>,
-    current: ThreadIndex,
-    steps: u64,
-    log: Vec<LogEntry>,
-    failure: Option<(FailureKind, String, ThreadIndex)>,
-    /// The thread that unwinds a Rust panic: it runs whenever it can, so that its guards are dropped.
-    unwinding: Option<ThreadIndex>,
-    /// The program has returned.
-    finished: bool,
-    /// The panic of the emulated kernel that is a good end, and whether it has come.
-    expected: Option<String>,
-    expected_came: bool,
-    /// The next switch is an artefact of shuttle, not a scheduling point.
-    quiet: bool,
-    /// Who runs after the next switch, which was decided before it.
-    decided: Option<ThreadIndex>,
-    /// How many threads may run: neither blocked nor finished.
-    able: usize,
-    /// Which, at a decision; kept for its memory.
-    candidates: Vec<ThreadIndex>,
-}
-
-#[derive(Debug)]
-struct Thread {
-    name: String,
-    blocked: bool,
-    finished: bool,
-    /// What a sleeper waits for: the channel, and whether it was woken since it last looked.
-    sleep: Option<(usize, bool)>,
-    /// The words for what it waits for, if it is no lock that was announced.
-    waits_for: Option<String>,
-    waits_lock: Option<&'static str>,
-    /// It is observing, not part of what is explored: its points are none.
-    undisturbed: bool,
-    /// The threads whose end it waits for.
-    joins: Vec<ThreadIndex>,
-    holds: Vec<(&'static str, bool)>,
-}
-
-impl Thread {
-    fn new(name: String) -> Self {
-        Self {
-            name,
-            blocked: false,
-            finished: false,
-            sleep: None,
-            waits_for: None,
-            waits_lock: None,
-            undisturbed: false,
-            joins: Vec::new(),
-            holds: Vec::new(),
-        }
-    }
-}
-
 /// What the scheduler is to do next.
 pub(super) enum Next {
     /// Run this thread: it is the only one that can run, or it was chosen before the switch.
@@ -121,31 +72,19 @@ pub(super) enum Next {
     Stop,
 }
 
-impl State {
-    fn add(&mut self, thread: Thread) {
-        self.threads.push(thread);
-        self.able += 1;
-    }
-
-    fn set_blocked(&mut self, thread: ThreadIndex, blocked: bool) {
-        let thread = &mut self.threads[thread];
-        if !thread.finished && thread.blocked != blocked {
-            self.able = if blocked { self.able - 1 } else { self.able + 1 };
-        }
-        thread.blocked = blocked;
-    }
-}
-
 thread_local! {
     static CURRENT: RefCell<Option<Execution>> = const { RefCell::new(None) };
 }
 
 impl Execution {
     pub(super) fn new(recording: bool, max_steps: u64, decider: Arc<Mutex<Decider>>) -> Self {
-        let mut state = State::default();
+        // Enough for all but a few scenarios.
+        let threads = Vec::with_capacity(8);
+        let mut state = State { threads, ..State::default() };
         state.add(Thread::new("main".into()));
         let alone = AtomicBool::new(true);
-        Self(Arc::new(Shared { recording, max_steps, alone, decider, state: Mutex::new(state) }))
+        let channels = AtomicU64::new(0);
+        Self(Arc::new(Shared { recording, max_steps, alone, decider, channels, state: Mutex::new(state) }))
     }
 
     /// The execution that runs on this OS thread, if any.
@@ -162,19 +101,38 @@ impl Execution {
         CURRENT.set(None);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The state, to look at it or to change what no decision depends on.
+    fn peek(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, to change it: points that were granted have been accounted for, and no more are.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.peek();
+        let (kind, passed) = state.grant.end();
+        if kind != Kind::Nothing {
+            state.steps += u64::from(passed);
+        }
+        if kind == Kind::Decision && passed > 0 {
+            self.decider().stayed(state.current, passed);
+        }
+        state
+    }
+
+    /// What was decided in advance no longer holds: the next point is decided anew.
+    pub fn reconsider(&self) {
+        drop(self.state());
     }
 
     /// The emulated thread that runs now: `curthread`.
     #[must_use]
     pub fn thread(&self) -> ThreadId {
-        thread_id(self.state().current)
+        thread_id(self.peek().current)
     }
 
     /// Gives the running thread another name (a column of the story).
     pub fn name_thread(&self, name: &str) {
-        let mut state = self.state();
+        let mut state = self.peek();
         let current = state.current;
         name.clone_into(&mut state.threads[current].name);
     }
@@ -198,7 +156,7 @@ impl Execution {
     /// Tells what the running thread does with a lock: for the story, and for the words of a deadlock.
     pub fn lock_event(&self, lock: &'static str, event: LockEvent) {
         {
-            let mut state = self.state();
+            let mut state = self.peek();
             let current = state.current;
             let thread = &mut state.threads[current];
             match event {
@@ -239,27 +197,12 @@ impl Execution {
         thread_id(index)
     }
 
-    /// Waits until these threads have ended.
-    pub fn join(&self, threads: &[ThreadId]) {
-        let words = {
-            let mut state = self.state();
-            let current = state.current;
-            let alive = |&thread: &ThreadId| !state.threads[index(thread)].finished;
-            let joins: Vec<_> = threads.iter().filter(|thread| alive(thread)).map(|&thread| index(thread)).collect();
-            if joins.is_empty() {
-                return;
-            }
-            let names: Vec<_> = joins.iter().map(|&thread| &*state.threads[thread].name).collect();
-            let words = format!("the end of {}", names.join(", "));
-            state.threads[current].joins = joins;
-            words
-        };
-        self.block(&words);
-    }
-
     /// A scheduling point: another thread may run before this call returns.
+    #[inline]
     pub fn point(&self) {
-        self.point_with(false);
+        if !grant::pass() {
+            self.point_with(false);
+        }
     }
 
     /// A scheduling point in a waiting loop: others run first, if any can.
@@ -281,14 +224,13 @@ impl Execution {
         seen
     }
 
+    #[cold]
     fn point_with(&self, yielding: bool) {
-        if self.0.alone.load(Ordering::Relaxed) && !yielding {
-            return;
-        }
         let mut guard = self.state();
         let state = &mut *guard;
         let current = state.current;
-        if state.threads[current].undisturbed {
+        if self.0.alone.load(Ordering::Relaxed) && !yielding || state.threads[current].undisturbed {
+            state.grant = Grant::give(Kind::Nothing, u64::MAX);
             return;
         }
         if state.finished || state.unwinding.is_some() && std::thread::panicking() {
@@ -303,18 +245,26 @@ impl Execution {
             self.freeze(FailureKind::NoProgress, format!("no end after {} steps", self.0.max_steps));
         }
         if !over {
+            // While the log is kept, each entry has the number of its step.
+            let most = if self.0.recording { 0 } else { self.0.max_steps - state.steps };
             // A point without an alternative is no decision; who passes a point may run.
             if state.able == 1 {
+                state.grant = Grant::give(Kind::Step, most);
                 return;
             }
             let may_run = |(i, thread): (ThreadIndex, &Thread)| (!thread.blocked && !thread.finished).then_some(i);
             state.candidates.clear();
             state.candidates.extend(state.threads.iter().enumerate().filter_map(may_run));
             debug_assert_eq!(state.candidates.len(), state.able, "each change is counted");
-            let next = self.decider().decide(&state.candidates, Some(current), yielding);
+            let mut decider = self.decider();
+            let next = decider.decide(&state.candidates, Some(current), yielding);
             if next == current {
+                if !yielding {
+                    state.grant = Grant::give(Kind::Decision, most.min(decider.stays(current).into()));
+                }
                 return;
             }
+            drop(decider);
             state.decided = Some(next);
         }
         drop(guard);
@@ -323,54 +273,6 @@ impl Execution {
 
     fn decider(&self) -> MutexGuard<'_, Decider> {
         self.0.decider.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Marks the running thread as blocked until [`unblock`](Self::unblock) and lets others run. `words` say what it
-    /// waits for when everybody does.
-    pub(crate) fn block(&self, words: &str) {
-        {
-            let mut state = self.state();
-            let current = state.current;
-            state.set_blocked(current, true);
-            state.threads[current].waits_for = Some(words.into());
-        }
-        self.switch();
-        let mut state = self.state();
-        let current = state.current;
-        state.threads[current].waits_for = None;
-    }
-
-    pub(crate) fn unblock(&self, thread: ThreadId) {
-        self.state().set_blocked(index(thread), false);
-    }
-
-    /// Waits until `ready` holds, looking again after each wakeup of the channel only.
-    pub(crate) fn sleep(&self, channel: usize, ready: &mut dyn FnMut() -> bool) {
-        let me = self.state().current;
-        loop {
-            // Registered before the condition is looked at: a wakeup in between is not lost.
-            self.state().threads[me].sleep = Some((channel, false));
-            if ready() {
-                self.state().threads[me].sleep = None;
-                return;
-            }
-            let woken = self.state().threads[me].sleep.is_some_and(|(_, woken)| woken);
-            if !woken {
-                self.block("a wakeup");
-            }
-        }
-    }
-
-    pub(crate) fn wakeup(&self, channel: usize) {
-        let mut state = self.state();
-        for thread in 0..state.threads.len() {
-            if let Some((on, woken)) = &mut state.threads[thread].sleep
-                && *on == channel
-            {
-                *woken = true;
-                state.set_blocked(thread, false);
-            }
-        }
     }
 
     /// An oracle has seen what must not be. The execution ends here.
@@ -509,6 +411,16 @@ impl Execution {
             log: core::mem::take(&mut state.log),
             threads: state.threads.drain(..).map(|thread| thread.name).collect(),
         }
+    }
+}
+
+/// A scheduling point of the execution that runs on this OS thread; nothing, if there is none.
+#[inline]
+pub(crate) fn point() {
+    if !grant::pass()
+        && let Some(execution) = Execution::current()
+    {
+        execution.point_with(false);
     }
 }
 

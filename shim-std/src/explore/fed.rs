@@ -1,8 +1,7 @@
 //! Executions whose decisions come from outside, one at a time: for fuzz targets.
 //!
-//! The execution runs on the calling OS thread. A thread of its own, which could keep a runner and its stacks from one
-//! execution to the next, was tried: on a busy machine the two wake-ups that each execution then needs cost a hundred
-//! times what they save.
+//! The execution runs on the calling OS thread, which keeps the stacks for the next one. A thread of its own was tried: on a
+//! busy machine the two wake-ups that each execution then needs cost a hundred times what they save.
 
 use std::sync::Arc;
 
@@ -22,6 +21,18 @@ pub trait Feed: Send + Sync + 'static {
     /// Picks one of `candidates`, which are at least two and ascend. `current` ran last, if it may go on; when `yielding`
     /// it wants to be passed by.
     fn choose(&self, candidates: &[usize], current: Option<usize>, yielding: bool) -> usize;
+
+    /// After a choice to let `current` go on: how many more decisions will be the same, while the same threads may run. It
+    /// is told afterwards how many of these came, and not asked about them. [`Execution::reconsider`] takes it back.
+    fn stays(&self, current: usize) -> u32 {
+        let _ = current;
+        0
+    }
+
+    /// So many decisions that [`stays`](Self::stays) has spoken of were made.
+    fn stayed(&self, current: usize, count: u32) {
+        let _ = (current, count);
+    }
 }
 
 impl Explorer {
@@ -49,6 +60,14 @@ impl<F: Feed> Strategy for Once<F> {
 
     fn choose(&mut self, Decision { candidates, current, yielding }: Decision<'_>) -> ThreadIndex {
         self.feed.choose(candidates, current, yielding)
+    }
+
+    fn stays(&mut self, current: ThreadIndex) -> u32 {
+        self.feed.stays(current)
+    }
+
+    fn stayed(&mut self, current: ThreadIndex, count: u32) {
+        self.feed.stayed(current, count);
     }
 }
 

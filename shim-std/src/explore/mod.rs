@@ -24,7 +24,7 @@
 //! # Example
 //!
 //! ```
-//! use std::sync::Arc;
+//! use std::sync::{Arc, OnceLock};
 //! use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 //! use ifnet_std::explore::{Execution, Explorer, Program, progress::Silent};
 //!
@@ -64,12 +64,13 @@ mod tests;
 
 use core::fmt;
 use core::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ifnet::platform::ThreadId;
 
 use engine::Limits;
 pub use execution::Execution;
+pub(crate) use execution::point;
 pub use fed::Feed;
 pub use log::{LogEntry, What};
 use progress::Progress;
@@ -245,13 +246,19 @@ impl Default for Explorer {
             strategies: StrategyName::ALL.to_vec(),
             schedules: 10_000,
             seed: 1,
-            os_threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+            os_threads: processors().min(8),
             max_deviations: 4,
             max_steps: 100_000,
             stack: 256 * 1024,
             shrink_budget: 5_000,
         }
     }
+}
+
+/// How many threads run at the same time on this machine. Asked once: the answer is in files.
+fn processors() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 impl Explorer {

@@ -12,12 +12,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of these choices.
-    #[must_use]
-    pub(super) fn of_choices(choices: &[u16]) -> Self {
-        let mut schedule = Self::default();
-        choices.iter().for_each(|&thread| schedule.push(u32::from(thread), 1));
-        schedule
+    /// The thread chosen at each decision.
+    pub(super) fn choices(&self) -> impl Iterator<Item = u32> {
+        self.runs.iter().flat_map(|&(thread, count)| core::iter::repeat_n(thread, count as usize))
     }
 
     /// Appends a run, joining it with the last one when the thread is the same.

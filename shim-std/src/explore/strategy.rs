@@ -23,9 +23,21 @@ pub(super) trait Strategy: Send {
     /// Picks one of the candidates.
     fn choose(&mut self, decision: Decision<'_>) -> ThreadIndex;
 
-    /// The execution has ended after these choices.
-    fn end(&mut self, choices: &[u16]) {
-        let _ = choices;
+    /// After a choice to let `current` go on: how many more decisions will be the same, while the same threads may run. It
+    /// is told afterwards how many of these came, and not asked about them.
+    fn stays(&mut self, current: ThreadIndex) -> u32 {
+        let _ = current;
+        0
+    }
+
+    /// So many decisions that [`stays`](Self::stays) has spoken of were made.
+    fn stayed(&mut self, current: ThreadIndex, count: u32) {
+        let _ = (current, count);
+    }
+
+    /// The execution has ended; this was decided in it.
+    fn end(&mut self, schedule: &Schedule) {
+        let _ = schedule;
     }
 
     /// All schedules with at most so many deviations have been run.

@@ -87,7 +87,7 @@ fn explorer() -> Explorer {
 /// smaller numbers. The same bytes, if they do not fail.
 #[must_use]
 pub fn minimize(target: Target, bytes: &[u8], hazards: HazardSet, budget: usize) -> Vec<u8> {
-    if matches!(target, Target::Scenario | Target::Lifecycle) {
+    if !matches!(target, Target::Schedule | Target::Oom) {
         return plain::minimize(target, bytes, hazards, budget);
     }
     let mut best = Input::from_bytes(bytes);

@@ -8,10 +8,12 @@
 //! | `scenario` | the text of a scenario, which may be anything |
 //! | `lifecycle` | a program for one thread, checked against the [`model`](crate::model) |
 //! | `unregister` | the same, of stacks over vnets |
+//! | `frames` | a program for one thread that sends frames into the graph that it changes |
 //!
 //! Each finding of the first two is a scenario and a schedule, and so has a replay token and a story.
 
 mod found;
+mod frames;
 pub mod input;
 mod mutate;
 mod ops;
@@ -41,11 +43,14 @@ pub enum Target {
     Lifecycle,
     /// Against the model, stacks over vnets.
     Unregister,
+    /// Frames through a graph that changes.
+    Frames,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Schedule, Self::Oom, Self::Scenario, Self::Lifecycle, Self::Unregister];
+    pub const ALL: [Self; 6] =
+        [Self::Schedule, Self::Oom, Self::Scenario, Self::Lifecycle, Self::Unregister, Self::Frames];
 
     /// Its name, which is that of the binary and of its folders.
     #[must_use]
@@ -56,6 +61,7 @@ impl Target {
             Self::Scenario => "scenario",
             Self::Lifecycle => "lifecycle",
             Self::Unregister => "unregister",
+            Self::Frames => "frames",
         }
     }
 

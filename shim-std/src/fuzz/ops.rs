@@ -4,17 +4,19 @@
 //! picks what is gone: a name that was there, an index and generation that were looked up before. An operation is a line
 //! of the scenario language, so that an input *is* a scenario, and nothing has to be written twice.
 
+use std::borrow::Cow;
+
 use crate::runner::observe::Listed;
 
 /// What can be picked from, at this moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
     /// The names of the jails and the numbers of their vnets, the host's first.
-    pub(crate) jails: Vec<(String, u32)>,
+    pub(crate) jails: Vec<(Cow<'static, str>, u32)>,
     /// All interfaces that ever arrived.
     pub(crate) listed: Vec<Listed>,
     /// The label under which the thread is the driver of an interface of its own, and what it may do with it.
-    pub(crate) own: (String, Own),
+    pub(crate) own: (&'static str, Own),
     /// The indices of what drivers hold, attached or not.
     pub(crate) driven: Vec<u32>,
 }
@@ -84,8 +86,8 @@ impl View {
     /// The name of an interface of a vnet; `lo0`, which can hardly be done anything with, comes last.
     fn name(&self, vnet: u32, by: u8) -> &str {
         let nth = |vnet| {
-            let here: Vec<&str> = self.on(vnet).map(|it| &*it.name).filter(|name| *name != "lo0").collect();
-            here.get(usize::from(by).checked_rem(here.len())?).copied()
+            let here = || self.on(vnet).map(|it| &*it.name).filter(|name| *name != "lo0");
+            here().nth(usize::from(by).checked_rem(here().count())?)
         };
         let gone = if by >= STALE { nth(None) } else { None };
         gone.or_else(|| nth(Some(vnet))).unwrap_or("lo0")

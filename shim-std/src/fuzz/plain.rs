@@ -1,5 +1,5 @@
 //! The targets whose inputs are plain: the `scenario` target takes any bytes as a scenario, `lifecycle` and
-//! `unregister` as a program for the model.
+//! `unregister` as a program for the model, `frames` as one with oracles of its own.
 
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -7,8 +7,8 @@ use std::panic::catch_unwind;
 use ifnet::Config;
 use ifnet::hazard::HazardSet;
 
-use super::Target;
 use super::found::Found;
+use super::{Target, frames};
 
 use crate::explore::{Explorer, Failure, FailureKind};
 use crate::model::{Program, Table, check_with};
@@ -31,6 +31,7 @@ pub fn check(target: Target, bytes: &[u8], hazards: HazardSet) -> Result<(), Str
         Target::Scenario => scenario(bytes),
         Target::Lifecycle => modelled(Table::Lifecycle, bytes, hazards),
         Target::Unregister => modelled(Table::Unregister, bytes, hazards),
+        Target::Frames => frames::check(bytes, hazards),
     }
 }
 
@@ -39,6 +40,7 @@ pub fn text(target: Target, bytes: &[u8]) -> String {
     match target {
         Target::Lifecycle => Program::from_bytes(Table::Lifecycle, bytes).to_string(),
         Target::Unregister => Program::from_bytes(Table::Unregister, bytes).to_string(),
+        Target::Frames => frames::text(bytes),
         _ => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
@@ -60,6 +62,7 @@ fn modelled(table: Table, bytes: &[u8], hazards: HazardSet) -> Result<(), String
 pub(super) fn minimize(target: Target, bytes: &[u8], hazards: HazardSet, budget: usize) -> Vec<u8> {
     let mut pieces: Vec<&[u8]> = match target {
         Target::Scenario => bytes.split_inclusive(|&byte| byte == b'\n').collect(),
+        Target::Frames => bytes.chunks(frames::RECORD).collect(),
         _ => bytes.chunks(4).collect(),
     };
     let mut left = budget;

@@ -3,11 +3,12 @@
 //! The threads are those of a scenario, run by the runner's own code, so that an input and the scenario of the same lines
 //! pass the same scheduling points: the decisions of the one are a schedule of the other.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ifnet::hazard::HazardSet;
 use ifnet::platform::Mutex as _;
-use ifnet::{Errno, TaskMode};
+use ifnet::{Config, Errno, TaskMode};
 
 use super::input::{Input, Record, THREADS};
 use super::ops::{Line, Own, View, choose};
@@ -56,8 +57,24 @@ struct Cursor {
     made: u32,
 }
 
+impl Cursor {
+    /// How many decisions there are before the next at which the thread is left.
+    fn stays(&self) -> u32 {
+        let [first, second] = self.leave.map(u32::from);
+        let ends = [(first, first), (second, first + second)];
+        let ahead = ends.into_iter().filter(|&(given, at)| given != 0 && at > self.made);
+        ahead.map(|(_, at)| at - self.made - 1).min().unwrap_or(u32::MAX)
+    }
+}
+
 /// The number of the thread that is started before everything else.
 const WORKER: usize = 1;
+
+/// What a thread calls the interface of its own: by its number, the setup first.
+const LABELS: [&str; THREADS + 1] = ["h0", "h1", "h2", "h3", "h4"];
+
+/// As many threads are there at a time: those of the input, the one that starts them, the worker; and some to spare.
+const ALL_THREADS: usize = THREADS + 4;
 
 type Thread<'t, 'k> = Interp<'t, 'k, ShuttleHost>;
 
@@ -128,6 +145,8 @@ impl Play {
         record: &Record,
     ) -> Result<(), Stop> {
         let number = execution.thread().0.get() as usize - 1;
+        // Decisions made so far belong to the operation before.
+        execution.reconsider();
         {
             let mut state = self.state();
             let missing = (number + 1).saturating_sub(state.cursors.len());
@@ -140,7 +159,8 @@ impl Play {
 
     /// Runs a line; whether it fails is the emulated kernel's to say.
     fn give(&self, interp: &mut Thread<'_, '_>, thread: usize, line: Line) -> Result<Result<(), Option<Errno>>, Stop> {
-        let words: Vec<Arg> = line.text.split(' ').map(|word| Arg::new(word, Span::default())).collect();
+        let mut words = Vec::with_capacity(8);
+        words.extend(line.text.split(' ').map(|word| Arg::new(word, Span::default())));
         let section = line.section;
         self.state().lines[thread].push(line);
         let status = match section {
@@ -187,7 +207,8 @@ impl Feed for Play {
         host.observer().follow();
         let source = Source::new("fuzz", "");
         let main = |main: &mut Thread<'_, '_>| self.main(main, execution);
-        execute_with(host, &source, TaskMode::Deferred, self.hazards, main).map_err(|failure| violation(&failure))
+        let config = Config::default().threads(ALL_THREADS).tasks(TaskMode::Deferred).hazards(self.hazards);
+        execute_with(host, &source, config, main).map_err(|failure| violation(&failure))
     }
 
     fn choose(&self, candidates: &[usize], current: Option<usize>, yielding: bool) -> usize {
@@ -221,6 +242,18 @@ impl Feed for Play {
         };
         chosen.unwrap_or(candidates[0])
     }
+
+    fn stays(&self, current: usize) -> u32 {
+        let state = self.state();
+        // A thread that has no cursor is never left.
+        state.cursors.get(current).map_or(u32::MAX, Cursor::stays)
+    }
+
+    fn stayed(&self, current: usize, count: u32) {
+        if let Some(cursor) = self.state().cursors.get_mut(current) {
+            cursor.made += count;
+        }
+    }
 }
 
 /// What exists at the start, by the bits of a byte.
@@ -241,16 +274,18 @@ fn start(bits: u8) -> impl Iterator<Item = &'static str> {
 /// What a thread can pick from. No lock is taken that another thread could hold at a scheduling point.
 fn view(interp: &Thread<'_, '_>, thread: usize) -> View {
     let world = interp.world;
-    let mut jails = vec![("0".to_owned(), 0)];
-    let label = format!("h{thread}");
+    let mut jails = Vec::with_capacity(4);
+    jails.push((Cow::Borrowed("0"), 0));
+    let label = LABELS[thread];
     let mut own = Own::Nothing;
     let mut driven = Vec::new();
     world.host().execution().undisturbed(|| {
         let tables = world.tables.lock();
-        let named = tables.jails.iter().filter_map(|jail| Some((jail.name.clone(), jail.vnet.as_ref()?.id())));
+        let named =
+            tables.jails.iter().filter_map(|jail| Some((Cow::Owned(jail.name.clone()), jail.vnet.as_ref()?.id())));
         jails.extend(named);
         driven.extend(tables.handles.values().filter_map(|handle| Some(handle.owner.as_ref()?.index())));
-        own = tables.handles.get(&label).filter(|handle| handle.owner.is_some()).map_or(own, |handle| {
+        own = tables.handles.get(label).filter(|handle| handle.owner.is_some()).map_or(own, |handle| {
             match handle.attached {
                 Attached::No => Own::Allocated,
                 Attached::Plain => Own::Attached,

@@ -12,6 +12,7 @@
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard as StdGuard, PoisonError, TryLockError};
 
 use ifnet::platform::{Channel, FrameHeader, LockEvent, Mutex, Platform, ThreadId};
@@ -22,7 +23,7 @@ mod arena;
 pub use arena::{Arena, Usage};
 
 use super::frame::{self, Frame};
-use crate::explore::{Execution, What};
+use crate::explore::{Execution, What, point};
 use crate::runner::Observer;
 
 /// The platform of one explored execution.
@@ -168,15 +169,15 @@ impl Platform for ShuttleHost {
 /// Outside an execution (in a constructor that runs before the program, say) it is an ordinary lock.
 #[derive(Debug)]
 pub struct HostMutex<T> {
-    /// Who waits, in order of arrival. All of them are let loose by a release, and the schedule picks the next owner.
-    waiters: StdMutex<Vec<ThreadId>>,
+    /// Somebody waits. All who do are let loose by a release, and the schedule picks the next owner.
+    wanted: AtomicBool,
     value: StdMutex<T>,
 }
 
 /// Holds a [`HostMutex`].
 #[derive(Debug)]
 pub struct HostGuard<'a, T> {
-    waiters: &'a StdMutex<Vec<ThreadId>>,
+    wanted: &'a AtomicBool,
     /// `None` only while it is dropped.
     value: Option<StdGuard<'a, T>>,
 }
@@ -188,26 +189,45 @@ impl<T: Send> Mutex<T> for HostMutex<T> {
         Self: 'a;
 
     fn new(value: T) -> Self {
-        Self { waiters: StdMutex::new(Vec::new()), value: StdMutex::new(value) }
+        Self { wanted: AtomicBool::new(false), value: StdMutex::new(value) }
     }
 
     fn lock(&self) -> HostGuard<'_, T> {
-        let guard = |value| HostGuard { waiters: &self.waiters, value: Some(value) };
+        point();
+        match self.value.try_lock() {
+            Ok(value) => self.guard(value),
+            Err(TryLockError::Poisoned(poisoned)) => self.guard(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => self.wait(),
+        }
+    }
+}
+
+impl<T: Send> HostMutex<T> {
+    fn guard<'a>(&'a self, value: StdGuard<'a, T>) -> HostGuard<'a, T> {
+        HostGuard { wanted: &self.wanted, value: Some(value) }
+    }
+
+    #[cold]
+    fn wait(&self) -> HostGuard<'_, T> {
         let Some(execution) = Execution::current() else {
-            return guard(self.value.lock().unwrap_or_else(PoisonError::into_inner));
+            return self.guard(self.value.lock().unwrap_or_else(PoisonError::into_inner));
         };
-        execution.point();
         loop {
+            // All emulated threads share one OS thread.
+            self.wanted.store(true, Ordering::Relaxed);
+            execution.block_on(address(&self.wanted));
             match self.value.try_lock() {
-                Ok(value) => return guard(value),
-                Err(TryLockError::Poisoned(poisoned)) => return guard(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => {
-                    self.waiters.lock().unwrap_or_else(PoisonError::into_inner).push(execution.thread());
-                    execution.block("a mutex");
-                }
+                Ok(value) => return self.guard(value),
+                Err(TryLockError::Poisoned(poisoned)) => return self.guard(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
             }
         }
     }
+}
+
+/// What stands for a mutex among those that threads wait for.
+fn address(wanted: &AtomicBool) -> usize {
+    core::ptr::from_ref(wanted).addr()
 }
 
 impl<T> Deref for HostGuard<'_, T> {
@@ -227,11 +247,11 @@ impl<T> DerefMut for HostGuard<'_, T> {
 impl<T> Drop for HostGuard<'_, T> {
     fn drop(&mut self) {
         self.value = None;
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waiters.is_empty()
-            && let Some(execution) = Execution::current()
-        {
-            waiters.drain(..).for_each(|thread| execution.unblock(thread));
+        if self.wanted.load(Ordering::Relaxed) {
+            self.wanted.store(false, Ordering::Relaxed);
+            if let Some(execution) = Execution::current() {
+                execution.release(address(self.wanted));
+            }
         }
     }
 }

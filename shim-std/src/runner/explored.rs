@@ -1,5 +1,6 @@
 //! Running a scenario under the explorer.
 
+use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -75,11 +76,11 @@ impl Host for ShuttleHost {
         self.execution().undisturbed(observe)
     }
 
-    fn command_started(&self, _: &str, text: &str) {
-        self.execution().log(|| What::Command(text.to_owned()));
+    fn command_started(&self, _: &str, text: &dyn fmt::Display) {
+        self.execution().log(|| What::Command(text.to_string()));
     }
 
-    fn command_finished(&self, _: &str, _: &str, result: Result<(), Option<Errno>>) {
+    fn command_finished(&self, _: &str, _: &dyn fmt::Display, result: Result<(), Option<Errno>>) {
         self.execution().log(|| {
             What::CommandEnd(match result {
                 Ok(()) => "ok".into(),

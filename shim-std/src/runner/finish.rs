@@ -14,6 +14,8 @@ pub(crate) fn take_down<H: Host>(world: &World<H>, td: &Thread<'_, H>) {
     world.host().taking_down();
     let listeners = core::mem::take(&mut world.tables.lock().listeners);
     drop(listeners);
+    let waiting = core::mem::take(&mut world.tables.lock().netisr);
+    drop(waiting);
     let tuns = core::mem::take(&mut world.tables.lock().tuns);
     tuns.into_iter().for_each(|(_, tun)| tun.close(td));
     let vnets: Vec<_> = world.tables.lock().jails.iter().filter_map(|jail| jail.vnet.clone()).collect();

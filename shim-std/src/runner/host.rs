@@ -1,5 +1,6 @@
 //! What the runner needs of a host beyond what the core does.
 
+use core::fmt;
 use core::time::Duration;
 
 use ifnet::Errno;
@@ -40,12 +41,12 @@ pub trait Host: Platform<Buffer = Frame> {
     }
 
     /// The thread called `thread` begins a command.
-    fn command_started(&self, thread: &str, text: &str) {
+    fn command_started(&self, thread: &str, text: &dyn fmt::Display) {
         let _ = (thread, text);
     }
 
     /// The command has ended, with this error if it has failed; `Err(None)` is a failure without a number.
-    fn command_finished(&self, thread: &str, text: &str, result: Result<(), Option<Errno>>) {
+    fn command_finished(&self, thread: &str, text: &dyn fmt::Display, result: Result<(), Option<Errno>>) {
         let _ = (thread, text, result);
     }
 

@@ -1,5 +1,6 @@
 //! A thread of a scenario: its variables, its vnet, its children, and how each statement runs.
 
+use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use ifnet::{Errno, Thread};
 use super::host::Host;
 use super::world::World;
 use super::{Fail, Status};
-use crate::scenario::command::decode;
+use crate::scenario::command::{Words, decode};
 use crate::scenario::expand::{self, Env};
 use crate::scenario::{Arg, Diagnostic, Diagnostics, Expect, Source, Span, Stmt, StmtKind, Word};
 
@@ -213,11 +214,11 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
     /// Decodes and runs a command, and lets the host and the invariants know.
     pub(crate) fn argv(&mut self, argv: &[Arg], span: Span) -> Result<Status, Stop> {
         let cmd = decode(argv).map_err(|error| Stop::Syntax(self.at(error)))?;
-        let text = argv.iter().map(|arg| arg.text.as_str()).collect::<Vec<_>>().join(" ");
+        let text: &dyn fmt::Display = &Words(argv);
         let outermost = self.commands == 0;
-        self.world.host().command_started(&self.name, &text);
+        self.world.host().command_started(&self.name, text);
         if outermost {
-            self.world.host().observer().command(self.td.id(), Some(&text));
+            self.world.host().observer().command(self.td.id(), Some(text));
             self.world.begin();
         }
         self.commands += 1;
@@ -233,7 +234,7 @@ impl<'t, 'k, H: Host> Interp<'t, 'k, H> {
             Ok(Err(fail)) => Err(fail.errno),
             Err(_) => Err(None),
         };
-        self.world.host().command_finished(&self.name, &text, result);
+        self.world.host().command_finished(&self.name, text, result);
         status
     }
 

@@ -18,7 +18,8 @@ use super::host::Host;
 use super::interp::Interp;
 use super::show;
 use super::world::{Attached, Handle};
-use crate::host::frame::ether;
+use crate::host::frame::{Frame, ether};
+use crate::scenario::command::kpi::FrameSpec;
 use crate::scenario::command::{Kpi, KpiCall};
 
 /// An interface for a call that may sleep.
@@ -92,12 +93,20 @@ impl<H: Host> Interp<'_, '_, H> {
             KpiCall::IfAllmulti { handle, on } => if_allmulti(td, &self.held(&handle)?.ifp, on),
             KpiCall::IfAddmulti { handle, mac } => if_addmulti(td, &self.held(&handle)?.ifp, SockAddr::Link(mac)),
             KpiCall::IfDelmulti { handle, mac } => if_delmulti(td, &self.held(&handle)?.ifp, SockAddr::Link(mac)),
-            KpiCall::IfTransmit { handle, destination, source } => self.bare(&handle, |ifp, section| {
-                if_transmit(td, ifp, self.frame(ifp, destination, source, None), section)
-            })?,
-            KpiCall::IfInput { handle, destination, source } => self.bare(&handle, |ifp, section| {
-                if_input(td, ifp, self.frame(ifp, destination, source, None), section);
+            KpiCall::IfTransmit { handle, frame } => {
+                self.bare(&handle, |ifp, section| if_transmit(td, ifp, self.specified(ifp, &frame), section))?
+            }
+            KpiCall::IfInput { handle, frame } => {
+                self.bare(&handle, |ifp, section| if_input(td, ifp, self.specified(ifp, &frame), section))
+            }
+            KpiCall::NetisrQueue { handle, frame } => self.bare(&handle, |ifp, _| {
+                let frame = self.specified(ifp, &frame);
+                self.world.tables.lock().netisr.push_back((ifp.index(), ifp.idxgen(), frame));
             }),
+            KpiCall::SwiNet {} => {
+                self.swi_net();
+                Ok(())
+            }
             KpiCall::IfGetCounter { handle, counter } => self.property(&handle, |ifp| ifp.counter(counter).to_string()),
             KpiCall::Ip6Input { index } => {
                 let packets = ip6_input(td, index)?;
@@ -116,8 +125,13 @@ impl<H: Host> Interp<'_, '_, H> {
             }
             KpiCall::TunTransient { name } => self.with_tun(name, |tun| tun.set_transient(true)),
             KpiCall::TunRead { name } => self.with_tun(name, |tun| tun.read(td).map(drop)),
-            KpiCall::TunWrite { name } => self.with_tun(name, |tun| {
-                let bytes = ether([0xff; 6], [0; 6], None);
+            KpiCall::TunWrite { name, frame } => self.with_tun(name, |tun| {
+                let bytes = match frame {
+                    FrameSpec::Addressed { destination, source } => {
+                        ether(destination.unwrap_or([0xff; 6]), source.unwrap_or_default(), None)
+                    }
+                    FrameSpec::Bytes(bytes) => bytes,
+                };
                 tun.write(td, self.world.frames.frame(bytes))
             }),
             KpiCall::EpochWait {} => {
@@ -132,6 +146,25 @@ impl<H: Host> Interp<'_, '_, H> {
                 while self.world.kernel.run_deferred(td) {}
                 Ok(())
             }
+        }
+    }
+
+    fn specified(&self, ifp: &Ifp<H>, frame: &FrameSpec) -> Frame {
+        match frame {
+            FrameSpec::Addressed { destination, source } => self.frame(ifp, *destination, *source, None),
+            FrameSpec::Bytes(bytes) => self.world.frames.frame(bytes.clone()),
+        }
+    }
+
+    /// `swi_net` and `m_rcvif_restore`: a frame whose interface has gone is dropped; one whose interface has moved comes
+    /// in where that is now.
+    fn swi_net(&self) {
+        let td = self.td;
+        while let Some((index, generation, frame)) = { self.world.tables.lock().netisr.pop_front() } {
+            let section = td.net_epoch_enter();
+            let Some(ifp) = ifnet_byindexgen(td, index, generation, &section) else { continue };
+            let _cur = td.curvnet_set(Some(ifp.if_vnet(td)));
+            if_input(td, &ifp, frame, &section);
         }
     }
 

@@ -112,19 +112,19 @@ impl core::error::Error for Failure {}
 pub fn execute<H: Host>(host: H, source: &Source, script: &Script, boot: &Boot) -> Result<(), Failure> {
     let concurrent = script.is_concurrent() || script.is_linux();
     let tasks = boot.tasks.unwrap_or(if concurrent { TaskMode::Deferred } else { TaskMode::Immediate });
-    execute_with(host, source, tasks, boot.hazards, |main| main.script(&script.stmts))
+    let config = Config::default().threads(MAX_THREADS).tasks(tasks).hazards(boot.hazards);
+    execute_with(host, source, config, |main| main.script(&script.stmts))
 }
 
 /// [`execute`], with a main thread that does what `body` says. What is spawned must be waited for.
 pub(crate) fn execute_with<H: Host>(
     host: H,
     source: &Source,
-    tasks: TaskMode,
-    hazards: HazardSet,
+    config: Config,
     body: impl FnOnce(&mut Interp<'_, '_, H>) -> Result<(), Stop>,
 ) -> Result<(), Failure> {
     let memory = host.allocator();
-    let config = Config::default().threads(MAX_THREADS).tasks(tasks).hazards(hazards);
+    let tasks = config.tasks;
     let kernel = Kernel::boot(host, config).map_err(Failure::Boot)?;
     let world = Arc::new(World::new(kernel));
     let worker = (tasks == TaskMode::Deferred).then(|| world::spawn_worker(&world));

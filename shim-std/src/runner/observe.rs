@@ -9,15 +9,21 @@
 //! down, `NEW x up`, and `NEW x chg0` for a new name. Messages that FreeBSD has no event for (changes of an upper's
 //! adjacency, a bridge's ports, link states, features) are not derived.
 
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ifnet::platform::ThreadId;
 use ifnet::trace::{IfView, Record};
 
 /// What has been seen so far. Its lock is never held over a call into the core or a scheduling point.
 #[derive(Debug, Default)]
-pub struct Observer(Mutex<Seen>);
+pub struct Observer {
+    seen: Mutex<Seen>,
+    /// Commands are kept, for [`call_path`](Self::call_path).
+    paths: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -36,7 +42,7 @@ struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) index: u32,
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// Number of the vnet whose list it is on; `None` once it has departed.
     pub(crate) vnet: Option<u32>,
 }
@@ -50,10 +56,11 @@ struct Monitor {
 
 impl Observer {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on arrivals and departures are kept: who is where can then be seen without a lock of the core.
+    /// From now on arrivals and departures are kept: who is where can then be seen without a lock of the core. The order of
+    /// events is not: who follows has no script that could ask for it.
     pub(crate) fn follow(&self) {
         self.seen().listed.get_or_insert_default();
     }
@@ -77,11 +84,19 @@ impl Observer {
         Some(monitor.lines.join(", "))
     }
 
+    /// From now on it is kept which command each thread is in.
+    pub(crate) fn keep_paths(&self) {
+        self.paths.store(true, Ordering::Relaxed);
+    }
+
     /// The thread begins a command, or ends it.
-    pub(crate) fn command(&self, thread: ThreadId, text: Option<&str>) {
+    pub(crate) fn command(&self, thread: ThreadId, text: Option<&dyn fmt::Display>) {
+        if !self.paths.load(Ordering::Relaxed) {
+            return;
+        }
         let mut seen = self.seen();
         match text {
-            Some(text) => drop(seen.commands.insert(thread, text.to_owned())),
+            Some(text) => drop(seen.commands.insert(thread, text.to_string())),
             None => drop(seen.commands.remove(&thread)),
         }
     }
@@ -91,7 +106,7 @@ impl Observer {
         let mut seen = self.seen();
         match *record {
             Record::Interface { event, ifp, .. } => seen.interface(event, ifp),
-            Record::Call { function, ifp, .. } => {
+            Record::Call { function, ifp, .. } if seen.listed.is_none() => {
                 seen.events.push(format!("{function} {}", ifp.name));
                 None
             }
@@ -153,7 +168,7 @@ impl Seen {
                     }
                 }
                 "ifnet_arrival_event" => {
-                    listed.push(Listed { index: ifp.index, name: ifp.name.to_owned(), vnet: Some(ifp.vnet) });
+                    listed.push(Listed { index: ifp.index, name: ifp.name.into(), vnet: Some(ifp.vnet) });
                 }
                 _ => {}
             }
@@ -163,6 +178,7 @@ impl Seen {
             "ifnet_event DOWN" => self.up.remove(&ifp.index),
             _ => false,
         };
+        let monitor = self.monitors.iter_mut().find(|monitor| monitor.vnet == ifp.vnet)?;
         let name = ifp.name;
         let line = match event {
             "ifnet_arrival_event" if ifp.renaming => format!("NEW {name} chg0"),
@@ -173,7 +189,6 @@ impl Seen {
             "ifnet_event DOWN" if was_up => format!("NEW {name} close"),
             _ => return None,
         };
-        let monitor = self.monitors.iter_mut().find(|monitor| monitor.vnet == ifp.vnet)?;
         let printed = format!("{} {line}", monitor.netns);
         monitor.lines.push(line);
         self.events.push(printed.clone());
@@ -238,7 +253,7 @@ mod tests {
         event(&observer, "ifnet_departure_event", view("a", 1));
         event(&observer, "ifnet_arrival_event", view("b", 2));
         let seen = observer.listed(<[_]>::to_vec);
-        let seen: Vec<_> = seen.iter().map(|it| (it.name.as_str(), it.vnet)).collect();
+        let seen: Vec<_> = seen.iter().map(|it| (&*it.name, it.vnet)).collect();
         assert_eq!(seen, [("a", None), ("b", Some(2))]);
     }
 
@@ -249,7 +264,10 @@ mod tests {
         let record = Record::Call { function: "ipvlan_uninit", ifp: view("ipvl2", 2), cur: 2 };
         let path = |observer: &Observer| observer.call_path(thread, &record).unwrap_or_default().join("|");
         assert_eq!(path(&observer), "PID: 1 | DEV: ipvl2|    ipvlan_uninit|    unregister_many|    vnet worker");
-        observer.command(thread, Some("ip link del x"));
+        observer.command(thread, Some(&"ip link del w"));
+        assert!(path(&observer).ends_with("|    vnet worker"), "nobody wants to know");
+        observer.keep_paths();
+        observer.command(thread, Some(&"ip link del x"));
         assert!(path(&observer).ends_with("|    ip link del x"));
     }
 }

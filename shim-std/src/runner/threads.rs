@@ -210,6 +210,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     fn new(options: &Options) -> Arc<Self> {
+        let observer = Observer::default();
+        if options.trace {
+            observer.keep_paths();
+        }
         Arc::new(Self {
             host: ThreadHost::new(),
             lines: Mutex::new(Lines { all: Vec::new(), sink: options.sink.clone(), trace: options.trace, over: false }),
@@ -217,7 +221,7 @@ impl Shared {
             deadlock: Mutex::default(),
             bug: Mutex::default(),
             closed: AtomicBool::new(false),
-            observer: Observer::default(),
+            observer,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What the threads of a scenario share.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ifnet::platform::Mutex;
@@ -9,7 +9,7 @@ use ifnet::{BpfListener, Errno, IfnetOwner, IfnetRef, Ifp, Kernel, Thread, TunHa
 
 use super::host::Host;
 use super::interp::Stop;
-use crate::host::frame::FramePool;
+use crate::host::frame::{Frame, FramePool};
 use crate::scenario::Diagnostics;
 
 /// A jail, which is a vnet by name.
@@ -58,6 +58,8 @@ pub(crate) struct Tables<H: Host> {
     pub(crate) listeners: Vec<BpfListener<H>>,
     /// Open devices by the name under which they were opened. A thread that uses one has taken it out.
     pub(crate) tuns: Vec<(String, TunHandle<H>)>,
+    /// Frames that have come in and wait for their turn, with the index and generation of the receiving interface.
+    pub(crate) netisr: VecDeque<(u32, u16, Frame)>,
 }
 
 /// One booted kernel and what a scenario has made in it.
@@ -89,6 +91,7 @@ impl<H: Host> World<H> {
             devices: BTreeMap::new(),
             listeners: Vec::new(),
             tuns: Vec::new(),
+            netisr: VecDeque::new(),
         };
         Self {
             kernel,

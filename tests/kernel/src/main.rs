@@ -5,6 +5,7 @@
 //! | command line | |
 //! |---|---|
 //! | (nothing) | the workload, then the exhaustion of the memory, then the shutdown, after which nothing may be in use |
+//! | `driver=c` | the example driver in C instead, see `c_driver.rs`; then the shutdown |
 //! | `panic=NAME` | one of the specified panics, see `panics.rs` |
 //! | `rounds=N` | that many rounds of the workload |
 //! | `seed=N` | other choices |
@@ -18,6 +19,7 @@ mod console;
 
 mod arch;
 mod barrier;
+mod c_driver;
 mod exhaust;
 mod host;
 mod interrupt;
@@ -85,8 +87,12 @@ fn work(kernel: &Kernel<Bare>, worker: usize) {
     // A CPU has one handler, and the worker that arms it must be there for good.
     let mut handler = (worker < CPUS).then(|| kernel.thread().expect("room for the handler"));
     let armed = handler.as_mut().map(interrupt::arm);
-    workload::run(kernel, worker);
-    exhaust::run(kernel, worker);
+    if option("driver").is_some() {
+        c_driver::run(kernel, worker);
+    } else {
+        workload::run(kernel, worker);
+        exhaust::run(kernel, worker);
+    }
     drop(armed);
 }
 

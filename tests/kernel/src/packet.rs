@@ -55,6 +55,20 @@ impl Packet {
         })
     }
 
+    /// The number by which C knows the packet, which is C's from now on; not zero.
+    pub fn into_number(self) -> usize {
+        let number = self.0 + 1;
+        core::mem::forget(self);
+        number
+    }
+
+    /// The packet of that number, which C gives back; `None` if no packet in use has it.
+    pub fn from_number(number: usize) -> Option<Self> {
+        let packet = number.checked_sub(1)?;
+        let taken = TAKEN.get(packet / WORD)?.load(Ordering::Relaxed);
+        (taken >> (packet % WORD) & 1 == 1).then_some(Self(packet))
+    }
+
     /// `m_copypacket`.
     pub fn copy(&self) -> Option<Self> {
         let copy = Self::take()?;

@@ -15,6 +15,7 @@
 //! | `sx-recursion` | a lock that is not recursive, twice |
 //! | `sx-upgrade` | a lock exclusively that is held shared |
 //! | `sx-assert` | a lock that should be held is not |
+//! | `c-0`, `c-1`, … | what `driver_panic` of `tests/capi/driver.c` does under that number |
 
 use ifnet::mem::Shared;
 use ifnet::sync::{LockClass, Sx, SxAssert};
@@ -81,7 +82,10 @@ pub fn provoke(kernel: &Kernel<Bare>, name: &str) -> ! {
             let _both = (lock.slock(&td), lock.xlock(&td));
         }
         "sx-assert" => lock().assert_held(&td, SxAssert::XLOCKED),
-        _ => panic!("no such panic: {name}"),
+        _ => match name.strip_prefix("c-").and_then(|which| which.parse().ok()) {
+            Some(which) => crate::c_driver::provoke(kernel, which),
+            None => panic!("no such panic: {name}"),
+        },
     }
     panic!("{name} was survived");
 }

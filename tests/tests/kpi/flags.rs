@@ -2,10 +2,12 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use ifnet::drivers::bridge_addm;
 use ifnet::{
-    Errno, IfFlags, IfOps, Ioctl, LinkState, SockAddr, if_addaddr, if_addmulti, if_allmulti, if_attach,
-    if_clone_create, if_clone_destroy, if_deladdr, if_delmulti, if_detach, if_free, if_link_state_change, if_setflags,
-    if_setmtu, if_transmit, if_up, if_vmove_loan, if_vmove_reclaim, ifpromisc, ifunit, vnet_alloc, vnet_destroy,
+    Errno, IfFlags, IfOps, IfType, Ioctl, LinkState, SockAddr, ether_ifattach, ether_ifdetach, if_addaddr, if_addmulti,
+    if_allmulti, if_alloc, if_attach, if_clone_create, if_clone_destroy, if_deladdr, if_delmulti, if_detach, if_free,
+    if_initname, if_link_state_change, if_lladdr, if_setflags, if_setlladdr, if_setmtu, if_transmit, if_up,
+    if_vmove_loan, if_vmove_reclaim, ifpromisc, ifunit, vnet_alloc, vnet_destroy,
 };
 
 use super::bed::{Host, alloc, kernel, plug, settle, unplug};
@@ -130,13 +132,52 @@ fn a_user_sets_only_what_a_user_may() {
         if_setflags(td, &em0, IfFlags::all()).unwrap();
         let flags = em0.flags();
         assert!(flags.contains(IfFlags::UP | IfFlags::PPROMISC) && flags.contains(IfFlags::MULTICAST));
-        let kept = IfFlags::DYING | IfFlags::RENAMING | IfFlags::PROMISC | IfFlags::ALLMULTI | IfFlags::RUNNING;
+        let kept = IfFlags::DYING | IfFlags::RENAMING | IfFlags::RUNNING;
         assert!(!flags.intersects(kept), "{flags:?}");
         if_setflags(td, &em0, IfFlags::empty()).unwrap();
         assert_eq!(em0.flags(), IfFlags::MULTICAST, "what a user may not change is left");
         unplug(td, em0);
     });
 }
+
+#[test]
+fn what_a_user_wants_for_good_and_what_is_counted_share_a_flag() {
+    kernel(|td| {
+        let em0 = plug(td, "em0");
+        em0.set_ops(&HEARS_OF_PROMISC);
+        let heard = || WANTED.swap(0, Ordering::Relaxed);
+        let set = |flags: IfFlags| if_setflags(td, &em0, flags).unwrap();
+        let is_on = || em0.flags().contains(IfFlags::PROMISC);
+        set(IfFlags::PPROMISC);
+        assert!(is_on() && heard() == IfFlags::PROMISC.bits(), "the driver is told of both");
+        ifpromisc(td, &em0, true).unwrap();
+        ifpromisc(td, &em0, false).unwrap();
+        assert!(is_on() && heard() == 0, "the user still wants it");
+        ifpromisc(td, &em0, true).unwrap();
+        set(IfFlags::empty());
+        assert!(is_on(), "somebody still wants it");
+        ifpromisc(td, &em0, false).unwrap();
+        assert!(!is_on());
+        set(IfFlags::PPROMISC | IfFlags::PALLMULTI);
+        assert!(em0.flags().contains(IfFlags::PROMISC | IfFlags::ALLMULTI));
+        set(IfFlags::empty());
+        assert!(!em0.flags().intersects(IfFlags::PROMISC | IfFlags::ALLMULTI));
+        unplug(td, em0);
+    });
+}
+
+/// Whether the driver [`HEARS_OF_PROMISC`] has heard of a change, since the last look.
+static WANTED: AtomicU32 = AtomicU32::new(0);
+
+static HEARS_OF_PROMISC: IfOps<Host> = IfOps {
+    ioctl: Some(|_, _, request| {
+        if let Ioctl::SetFlags(changed) = request {
+            WANTED.fetch_or((changed & IfFlags::PROMISC).bits(), Ordering::Relaxed);
+        }
+        Ok(())
+    }),
+    ..*IfOps::DEFAULT
+};
 
 #[test]
 fn addresses() {
@@ -236,5 +277,103 @@ fn a_pair_sends_while_both_ends_are_up() {
         assert_eq!(a.counter(ifnet::IfCounter::Oerrors), 2);
         if_clone_destroy(td, "epair0b").unwrap();
         assert_eq!(send(), Err(Errno::ENXIO));
+    });
+}
+
+#[test]
+fn a_member_that_departs_is_one_fewer_and_its_driver_is_not_told() {
+    kernel(|td| {
+        if_clone_create(td, "bridge").unwrap();
+        let bridge0 = ifunit(td, "bridge0").unwrap();
+        // Nobody else wants every packet; somebody does; the user does, for good.
+        for (others, for_good) in [(0, false), (1, false), (0, true)] {
+            let em0 = if_alloc(td, IfType::Ether).unwrap();
+            if_initname(&em0, "em", Some(0)).unwrap();
+            em0.set_ops(&SILENT);
+            ether_ifattach(td, &em0, [2, 0, 0, 0, 0, 1]).unwrap();
+            if for_good {
+                if_setflags(td, &em0, IfFlags::PPROMISC).unwrap();
+            }
+            bridge_addm(td, &bridge0, &em0).unwrap();
+            (0..others).for_each(|_| ifpromisc(td, &em0, true).unwrap());
+            assert_eq!(em0.pcount(), 1 + others);
+            let told = SPOKEN.load(Ordering::Relaxed);
+            ether_ifdetach(td, &em0);
+            assert_eq!(SPOKEN.load(Ordering::Relaxed), told);
+            assert_eq!(em0.pcount(), others, "the bridge wants none any more");
+            assert_eq!(em0.flags().contains(IfFlags::PROMISC), others > 0 || for_good);
+            if_free(td, em0);
+        }
+        drop(bridge0);
+        if_clone_destroy(td, "bridge0").unwrap();
+    });
+}
+
+/// How often the driver [`SILENT`] was told of flags.
+static SPOKEN: AtomicU32 = AtomicU32::new(0);
+
+static SILENT: IfOps<Host> = IfOps {
+    ioctl: Some(|_, _, request| {
+        if let Ioctl::SetFlags(_) = request {
+            SPOKEN.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }),
+    ..*IfOps::DEFAULT
+};
+
+#[test]
+fn memberships_are_counted_each_by_itself_and_the_driver_hears_of_the_first_and_the_last() {
+    kernel(|td| {
+        let em0 = plug(td, "em0");
+        em0.set_ops(&FILTERS);
+        let heard = || {
+            settle(td);
+            (ADDED.swap(0, Ordering::Relaxed), REMOVED.swap(0, Ordering::Relaxed))
+        };
+        let other = SockAddr::Link([1, 0, 0x5e, 0, 0, 2]);
+        if_addmulti(td, &em0, MULTI).unwrap();
+        assert_eq!(heard(), (1, 0));
+        if_addmulti(td, &em0, MULTI).unwrap();
+        assert_eq!(heard(), (0, 0), "it is a member already");
+        if_addmulti(td, &em0, other).unwrap();
+        assert_eq!(heard(), (1, 0));
+        if_delmulti(td, &em0, MULTI).unwrap();
+        assert_eq!(heard(), (0, 0), "one join is left");
+        if_delmulti(td, &em0, MULTI).unwrap();
+        assert_eq!(heard(), (0, 1));
+        assert_eq!(if_delmulti(td, &em0, MULTI), Err(Errno::ENOENT));
+        if_delmulti(td, &em0, other).unwrap();
+        assert_eq!(heard(), (0, 1));
+        unplug(td, em0);
+    });
+}
+
+/// How often the driver [`FILTERS`] was told that its filter has grown, and that it has shrunk.
+static ADDED: AtomicU32 = AtomicU32::new(0);
+static REMOVED: AtomicU32 = AtomicU32::new(0);
+
+static FILTERS: IfOps<Host> = IfOps {
+    ioctl: Some(|_, _, request| {
+        match request {
+            Ioctl::AddMulti => ADDED.fetch_add(1, Ordering::Relaxed),
+            Ioctl::DelMulti => REMOVED.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        Ok(())
+    }),
+    ..*IfOps::DEFAULT
+};
+
+#[test]
+fn an_interface_that_was_never_attached_has_no_link_level_address_to_change() {
+    kernel(|td| {
+        let em0 = alloc(td, "em0");
+        assert_eq!(if_setlladdr(td, &em0, [2; 6]), Err(Errno::ENXIO));
+        assert_eq!(if_lladdr(td, &em0), None);
+        if_attach(td, &em0).unwrap();
+        if_setlladdr(td, &em0, [2; 6]).unwrap();
+        assert_eq!(if_lladdr(td, &em0), Some(SockAddr::Link([2; 6])));
+        unplug(td, em0);
     });
 }

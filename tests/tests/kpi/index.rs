@@ -49,6 +49,19 @@ fn the_lowest_free_index_is_used_again() {
 }
 
 #[test]
+fn an_index_gives_a_reference() {
+    kernel(|td| {
+        let em0 = plug(td, "em0");
+        let before = em0.refcount();
+        let found = ifnet_byindex_ref(td, em0.index()).expect("attached");
+        assert!(found.ptr_eq(&em0));
+        assert_eq!(em0.refcount(), before + 1);
+        drop(found);
+        unplug(td, em0);
+    });
+}
+
+#[test]
 fn a_stale_index_and_generation_find_nothing() {
     kernel(|td| {
         let em0 = plug(td, "em0");

@@ -14,6 +14,7 @@ mod packets;
 mod stacks;
 mod stacks_oom;
 mod teardown;
+mod told;
 mod tun;
 mod vlan8021q;
 mod vnets;

@@ -7,7 +7,7 @@ use ifnet::{
     vnet_destroy,
 };
 
-use super::bed::{Host, groups, kernel, listed, members, name, plug, snapshot, unplug, within};
+use super::bed::{Host, Td, groups, kernel, listed, members, name, plug, snapshot, unplug, within};
 
 const LONGEST: &str = "abcdefghijklmno";
 const TOO_LONG: &str = "abcdefghijklmnop";
@@ -280,6 +280,20 @@ fn the_highest_unit_is_given_out_and_no_more() {
     assert_eq!(if_clone_create(&td, "few0"), Err(Errno::EEXIST));
     ifnet::invariants::check(&td).unwrap();
     assert_eq!(kernel.deregister_cloner(&td, "nothing"), Err(Errno::ENOENT));
+
+    // Even when it is forced, this driver destroys nothing: its interfaces stay, and are no cloner's.
+    assert_eq!(kinds(&td)[0], "few", "newest first");
+    kernel.deregister_cloner(&td, "few").unwrap();
+    assert!(!kinds(&td).contains(&"few".to_string()));
+    assert!(ifunit(&td, "few0").is_some() && ifunit(&td, "few1").is_some());
+    ifnet::invariants::check(&td).unwrap();
+    assert_eq!(if_clone_destroy(&td, "few0"), Err(Errno::EINVAL));
+}
+
+fn kinds(td: &Td<'_>) -> Vec<String> {
+    let mut kinds = Vec::new();
+    ifnet::clone::if_clone_list(td, |kind| kinds.push(kind.to_string()));
+    kinds
 }
 
 #[test]

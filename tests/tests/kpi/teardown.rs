@@ -1,6 +1,8 @@
 //! Nothing on the way down needs memory: every teardown runs with no memory left, and does not even ask for any.
 
-use ifnet::event::{PRI_ANY, eventhandler_deregister, eventhandler_register};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use ifnet::event::{Event, PRI_ANY, eventhandler_deregister, eventhandler_register};
 use ifnet::{
     LinkState, SockAddr, bpf_open, bpfdetach, ether_ifattach, ether_ifdetach, if_addaddr, if_addgroup, if_addmulti,
     if_clone_create, if_clone_destroy, if_deladdr, if_delgroup, if_delmulti, if_detach, if_down, if_free,
@@ -8,7 +10,7 @@ use ifnet::{
 };
 use ifnet_std::alloc::CountingAlloc;
 
-use super::bed::{Td, alloc, kernel_with_memory, listed, plug, settle, within};
+use super::bed::{Host, Td, alloc, kernel_with_memory, listed, plug, settle, within};
 
 const INET: SockAddr = SockAddr::Inet([192, 0, 2, 1]);
 const MULTI: SockAddr = SockAddr::Link([1, 0, 0x5e, 0, 0, 1]);
@@ -157,5 +159,31 @@ fn unloading_a_kind() {
         starving(td, memory, || td.kernel().deregister_cloner(td, "disc").unwrap());
         assert_eq!(listed(td, &td.curvnet()), ["lo0"]);
         vnet_destroy(td, &jail).unwrap();
+    });
+}
+
+/// How many grace periods the kernel had seen when `em0` departed.
+static AT_DEPARTURE: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn a_vnet_that_dies_waits_for_readers_before_anything_departs() {
+    kernel_with_memory(|td, _| {
+        let jail = vnet_alloc(td).unwrap();
+        let em0 = plug(td, "em0");
+        drop(if_vmove_loan(td, "em0", &jail).unwrap());
+        let note = |td: &Td<'_>, event: &Event<'_, Host>, _| {
+            if let Event::Departure(ifp) = event
+                && *ifp.name() == *"em0"
+            {
+                AT_DEPARTURE.store(td.kernel().grace_periods(), Ordering::Relaxed);
+            }
+        };
+        let tag = eventhandler_register(td, note, 0, PRI_ANY).unwrap();
+        let before = td.kernel().grace_periods();
+        vnet_destroy(td, &jail).unwrap();
+        assert!(AT_DEPARTURE.load(Ordering::Relaxed) > before, "a reader may still have found it on the list");
+        eventhandler_deregister(td, tag);
+        if_detach(td, &em0);
+        if_free(td, em0);
     });
 }

@@ -3,10 +3,15 @@
 //! | a frame for | goes |
 //! |---|---|
 //! | the bridge's own address | up, as come in through the bridge |
-//! | a member's own address | up, as come in through that member |
+//! | the own address of the member that it came in through | up through that member |
+//! | another member's own address | up, as come in through that member, if that is up; its VLANs first |
 //! | many | out of all other members; a copy up through the bridge, and one through the member it came from |
 //! | an address that was learned | out of that member alone; nowhere if it came from there |
 //! | any other | out of all other members |
+//!
+//! A frame for one that comes *from* the bridge's address or a member's was sent here and has come back: it is dropped.
+//! Addresses are looked at in this order: the bridge's, that of the member that the frame came in through, those of all
+//! members. So of two VLANs of one parent, which show one address, each takes what came in through it.
 //!
 //! On a host whose buffers are opaque every frame is of the last kind.
 //!
@@ -18,7 +23,7 @@ use crate::bpf::bpf_mtap;
 use crate::epoch::Section;
 use crate::ifnet::hook::HookKind;
 use crate::ifnet::{IfCounter, IfFlags, Ifnet, Ifp, LinkState, SockAddr};
-use crate::lifecycle::{enter_vnet, if_input, if_lladdr, if_transmit};
+use crate::lifecycle::{enter_vnet, if_input, if_lladdr, if_transmit, is_listening};
 use crate::mem::{AnyShared, Shared};
 use crate::platform::{FrameHeader, Mutex, Platform};
 use crate::thread::{FLOOD_HOPS, Thread};
@@ -44,10 +49,7 @@ pub(super) fn input<P: Platform>(
     }
     let frame = Frame { td, bridge: &bridge, softc: &softc, from: Some(member), section: &section };
     match td.platform().frame_header(&packet) {
-        Some(header) => {
-            frame.learn(member, &header);
-            frame.received(member, &header, packet)
-        }
+        Some(header) => frame.received(member, &header, packet),
         None => frame.forwarded(None, packet),
     }
 }
@@ -66,6 +68,20 @@ pub(super) fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: 
 
 fn is_member<P: Platform>(member: &Ifnet<P>, softc: &Shared<Bridge<P>, P>) -> bool {
     member.hook(HookKind::Bridge).is_some_and(|hook| hook.softc.addr() == softc.addr())
+}
+
+/// Which address of a frame is one of ours.
+enum End {
+    Destination,
+    Source,
+}
+
+/// Whose it is.
+enum Whose<P: Platform> {
+    Bridge,
+    /// The member that the frame came in through.
+    Receiver,
+    Other(Ifp<P>),
 }
 
 /// A frame on its way through a bridge, in the vnet of that.
@@ -91,8 +107,8 @@ impl<P: Platform> Frame<'_, '_, P> {
     /// A frame with this header came in through a member: gives back what is that member's own.
     fn received(&self, member: &Ifnet<P>, header: &FrameHeader, packet: P::Buffer) -> Option<P::Buffer> {
         let td = self.td;
-        let own = |ifp: &Ifnet<P>| if_lladdr(td, ifp) == Some(SockAddr::Link(header.destination));
         if header.is_multicast() {
+            self.learn(member, header);
             match td.platform().copy_packet(&packet) {
                 Some(copy) => if_input(td, self.bridge, copy, self.section),
                 None => self.bridge.count(IfCounter::Ierrors, 1),
@@ -104,19 +120,42 @@ impl<P: Platform> Frame<'_, '_, P> {
             }
             return Some(packet);
         }
-        if own(self.bridge) {
-            if_input(td, self.bridge, packet, self.section);
+        let end = |ifp: &Ifnet<P>| match if_lladdr(td, ifp) {
+            Some(SockAddr::Link(own)) if own == header.destination => Some(End::Destination),
+            Some(SockAddr::Link(own)) if own == header.source => Some(End::Source),
+            _ => None,
+        };
+        let ours = end(self.bridge).map(|end| (Whose::Bridge, end));
+        let ours = ours.or_else(|| end(member).map(|end| (Whose::Receiver, end)));
+        let ours = ours.or_else(|| self.members().find_map(|other| end(&other).map(|end| (Whose::Other(other), end))));
+        if matches!(ours, Some((_, End::Source))) {
             return None;
         }
-        match self.members().find(|member| own(member)) {
-            Some(other) if core::ptr::eq(&raw const *other, member) => Some(packet),
-            Some(other) => {
-                bpf_mtap(td, &other);
-                other.count(IfCounter::Ipackets, 1);
-                (other.ops().input)(td, &other, packet);
-                None
-            }
-            None => self.forwarded(Some(header), packet),
+        self.learn(member, header);
+        match ours {
+            Some((Whose::Receiver, _)) => return Some(packet),
+            Some((Whose::Bridge, _)) => if_input(td, self.bridge, packet, self.section),
+            Some((Whose::Other(other), _)) => self.local(&other, packet),
+            None => return self.forwarded(Some(header), packet),
+        }
+        None
+    }
+
+    /// A frame for another member than the one that it came in through goes on there behind the bridge, as `ether_input`
+    /// does with the interface that `bridge_input` has changed.
+    fn local(&self, other: &Ifnet<P>, packet: P::Buffer) {
+        let td = self.td;
+        other.count(IfCounter::Ipackets, 1);
+        if !is_listening(other) {
+            return;
+        }
+        bpf_mtap(td, other);
+        let packet = match other.hook(HookKind::Vlan) {
+            Some(vlans) => (vlans.ops.input)(td, other, &vlans.softc, packet),
+            None => Some(packet),
+        };
+        if let Some(packet) = packet {
+            (other.ops().input)(td, other, packet);
         }
     }
 

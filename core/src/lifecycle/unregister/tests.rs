@@ -403,3 +403,37 @@ fn a_group_is_given_up_whole_before_the_first_departs() {
     seed.finish();
     end(&host, kernel);
 }
+
+#[test]
+fn a_list_counts_and_an_empty_one_costs_nothing() {
+    let (host, kernel) = kernel(TaskMode::Immediate);
+    let td = kernel.thread().expect("room");
+    let list = UnregisterList::new(&td);
+    assert!(list.is_empty() && list.len() == 0);
+    let before = kernel.grace_periods();
+    unregister_many(&td, &list);
+    assert_eq!(kernel.grace_periods(), before, "there was nobody to wait for");
+    for unit in 0..3 {
+        unregister_queue(&td, &kernel.vnet0(), crate::testing::attached(&td, "em", unit), &list);
+    }
+    assert!(!list.is_empty() && list.len() == 3);
+    unregister_many(&td, &list);
+    assert!(list.is_empty() && kernel.grace_periods() > before);
+    assert_eq!(kernel.interfaces(), 1);
+    drop((list, td));
+    end(&host, kernel);
+}
+
+#[test]
+fn the_release_of_the_last_reference_wakes_who_waits_for_it() {
+    let (host, kernel) = kernel(TaskMode::Immediate);
+    let td = kernel.thread().expect("room");
+    let em0 = crate::testing::attached(&td, "em", 0);
+    let [first, last] = [crate::if_ref(&em0), crate::if_ref(&em0)];
+    crate::testing::gone(&td, em0);
+    let before = host.wakeups();
+    drop(first);
+    assert_eq!(host.wakeups(), before, "nothing has changed for a waiter");
+    drop(last);
+    assert!(host.wakeups() > before);
+}

@@ -1,6 +1,6 @@
 //! A command's arguments, taken one by one.
 
-use core::fmt::Display;
+use core::fmt::{self, Display};
 use core::ops::RangeInclusive;
 use core::str::FromStr;
 
@@ -18,6 +18,22 @@ pub struct Arg {
     pub span: Span,
     /// Where the value stands in the source as it is, if it does.
     pub(in super::super) verbatim: Option<usize>,
+}
+
+/// A command as it is written: its words, with spaces between them.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a>(pub &'a [Arg]);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, arg) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(&arg.text)?;
+        }
+        Ok(())
+    }
 }
 
 impl PartialEq for Arg {

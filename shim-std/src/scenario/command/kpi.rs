@@ -31,6 +31,20 @@ const COUNTERS: [(&str, IfCounter); 7] = [
 /// A label or an interface name.
 pub type Handle = String;
 
+/// What a frame is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrameSpec {
+    /// `[DESTINATION [SOURCE]]`: link-level addresses; the sender knows what stands for those that are missing.
+    Addressed {
+        /// Where it goes.
+        destination: Option<[u8; 6]>,
+        /// Where it comes from.
+        source: Option<[u8; 6]>,
+    },
+    /// `0x…`: all its bytes, be they a frame or not.
+    Bytes(Vec<u8>),
+}
+
 macro_rules! calls {
     ($($variant:ident { $($field:ident: $ty:ty = $read:ident),* } $name:literal $what:literal;)*) => {
         /// The functions of `kpi`.
@@ -87,8 +101,10 @@ calls! {
     IfAllmulti { handle: Handle = handle, on: bool = on_off } "if_allmulti" "counts users of all multicast.";
     IfAddmulti { handle: Handle = handle, mac: [u8; 6] = mac } "if_addmulti" "joins a link-level multicast group.";
     IfDelmulti { handle: Handle = handle, mac: [u8; 6] = mac } "if_delmulti" "leaves a link-level multicast group.";
-    IfTransmit { handle: Handle = handle, destination: Option<[u8; 6]> = optional_mac, source: Option<[u8; 6]> = optional_mac } "if_transmit" "sends a frame out: to everybody, from the interface's address, if nothing else is said.";
-    IfInput { handle: Handle = handle, destination: Option<[u8; 6]> = optional_mac, source: Option<[u8; 6]> = optional_mac } "if_input" "brings such a frame in.";
+    IfTransmit { handle: Handle = handle, frame: FrameSpec = frame } "if_transmit" "sends a frame out: to everybody, from the interface's address, if nothing else is said.";
+    IfInput { handle: Handle = handle, frame: FrameSpec = frame } "if_input" "brings such a frame in.";
+    NetisrQueue { handle: Handle = handle, frame: FrameSpec = frame } "netisr_queue" "queues such a frame, with the index and generation of the interface that it came in through.";
+    SwiNet {} "swi_net" "brings in what was queued, through the interfaces that are still there.";
     IfGetCounter { handle: Handle = handle, counter: IfCounter = counter } "if_get_counter" "prints a counter: `ipackets`, `ierrors`, `opackets`, `oerrors`, `iqdrops`, `oqdrops`, `noproto`.";
     Ip6Input { index: u32 = number } "ip6_input" "handles a packet that was queued with this interface index; prints how many there were.";
     Lladdr { handle: Handle = handle } "lladdr" "reads the link-level address as a dump does.";
@@ -96,7 +112,7 @@ calls! {
     TunClose { name: String = name } "tun_close" "closes the device that was opened under this name.";
     TunTransient { name: String = name } "tun_transient" "has the close destroy the interface.";
     TunRead { name: String = name } "tun_read" "reads a packet from the device; sleeps for one.";
-    TunWrite { name: String = name } "tun_write" "writes a packet to the device.";
+    TunWrite { name: String = name, frame: FrameSpec = frame } "tun_write" "writes a packet to the device: to everybody, from nobody, if nothing else is said.";
     EpochWait {} "epoch_wait" "waits for a grace period of the net epoch.";
     EpochDrainCallbacks {} "epoch_drain_callbacks" "waits until the callbacks queued so far have run.";
     RunTasks {} "run_tasks" "runs the queued tasks.";
@@ -131,6 +147,23 @@ fn optional(_: &Arg, args: &mut Args<'_>) -> Result<Option<String>, CmdError> {
 
 fn mac(func: &Arg, args: &mut Args<'_>) -> Result<[u8; 6], CmdError> {
     args.value(func, "a link-level address")?.mac()
+}
+
+fn frame(_: &Arg, args: &mut Args<'_>) -> Result<FrameSpec, CmdError> {
+    if let Some(arg) = args.peek().filter(|arg| arg.text.starts_with("0x")).cloned() {
+        args.next();
+        let digits = &arg.text.as_bytes()[2..];
+        let byte =
+            |pair: &[u8]| match pair.iter().map(|&digit| (digit as char).to_digit(16)).collect::<Option<Vec<_>>>() {
+                Some(digits) if digits.len() == 2 => u8::try_from(digits[0] << 4 | digits[1]).ok(),
+                _ => None,
+            };
+        let bytes = digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>();
+        let what = || arg.error(format!("{} is no frame: two hexadecimal digits are a byte", quote(&arg.text)));
+        return bytes.map(FrameSpec::Bytes).ok_or_else(what);
+    }
+    let destination = args.next().map(Arg::mac).transpose()?;
+    Ok(FrameSpec::Addressed { destination, source: args.next().map(Arg::mac).transpose()? })
 }
 
 fn optional_mac(_: &Arg, args: &mut Args<'_>) -> Result<Option<[u8; 6]>, CmdError> {

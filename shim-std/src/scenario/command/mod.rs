@@ -14,7 +14,7 @@ pub mod kpi;
 pub mod shell;
 pub mod wire;
 
-pub use args::Arg;
+pub use args::{Arg, Words};
 pub use ifconfig::Ifconfig;
 pub use ip::Ip;
 pub use jail::JailCreate;
