@@ -409,14 +409,14 @@ fn a_list_counts_and_an_empty_one_costs_nothing() {
     let (host, kernel) = kernel(TaskMode::Immediate);
     let td = kernel.thread().expect("room");
     let list = UnregisterList::new(&td);
-    assert!(list.is_empty() && list.len() == 0);
+    assert_eq!((list.is_empty(), list.len()), (true, 0));
     let before = kernel.grace_periods();
     unregister_many(&td, &list);
     assert_eq!(kernel.grace_periods(), before, "there was nobody to wait for");
     for unit in 0..3 {
         unregister_queue(&td, &kernel.vnet0(), crate::testing::attached(&td, "em", unit), &list);
     }
-    assert!(!list.is_empty() && list.len() == 3);
+    assert_eq!((list.is_empty(), list.len()), (false, 3));
     unregister_many(&td, &list);
     assert!(list.is_empty() && kernel.grace_periods() > before);
     assert_eq!(kernel.interfaces(), 1);
