@@ -416,7 +416,7 @@ fn a_list_counts_and_an_empty_one_costs_nothing() {
     for unit in 0..3 {
         unregister_queue(&td, &kernel.vnet0(), crate::testing::attached(&td, "em", unit), &list);
     }
-    assert!(!list.is_empty() && list.len() == 3);
+    assert_eq!((list.is_empty(), list.len()), (false, 3));
     unregister_many(&td, &list);
     assert!(list.is_empty() && kernel.grace_periods() > before);
     assert_eq!(kernel.interfaces(), 1);
