@@ -26,8 +26,11 @@ pub(crate) struct View {
 /// A thread as a driver.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Driver {
-    /// What it calls its interface.
+    /// What it calls its interface. No interface has that name: who gives a name means what has it now, and not what a
+    /// driver may have freed.
     pub(crate) label: &'static str,
+    /// The name that the interface gets.
+    pub(crate) name: &'static str,
     pub(crate) own: Own,
     pub(crate) index: Option<u32>,
 }
@@ -225,9 +228,9 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
         48..=51 => {
             jail = "0";
             about = view.own.index;
-            let Driver { label, own, .. } = &view.own;
+            let Driver { label, name, own, .. } = &view.own;
             match (own, c % 3) {
-                (Own::Nothing, _) => format!("kpi if_alloc {label}"),
+                (Own::Nothing, _) => format!("kpi if_alloc {label} {name}"),
                 (Own::Allocated, 0) => format!("kpi if_free {label}"),
                 (Own::Allocated, 1) => format!("kpi if_attach {label}"),
                 (Own::Allocated, _) => format!("kpi ether_ifattach {label}"),
@@ -291,7 +294,7 @@ mod tests {
                 listed(3, "lo0", Some(1)),
                 listed(4, "was", None),
             ],
-            own: Driver { label: "h1", own: Own::Ether, index: Some(9) },
+            own: Driver { label: "own1", name: "h1", own: Own::Ether, index: Some(9) },
             driven: vec![9],
             recent: Some(3),
         }
@@ -306,7 +309,7 @@ mod tests {
         assert_eq!(line([6, 1, 0, 0]), "jexec j1 ifconfig lo0 destroy");
         assert_eq!(line([24, 1, 1, 9]), "jail -r j1");
         assert_eq!(line([53, 1, 1, 9]), "jail -R j1");
-        assert_eq!(line([48, 1, 1, 0]), "kpi ether_ifdetach h1");
+        assert_eq!(line([48, 1, 1, 0]), "kpi ether_ifdetach own1");
         assert_eq!(line([52, 1, 0, 0]), "jexec j1 kpi if_vmove lo0 0");
         // What another thread is busy with, wherever that is.
         assert_eq!(line([6, 0, RECENT, 0]), "jexec j1 ifconfig lo0 destroy");
@@ -317,7 +320,8 @@ mod tests {
     fn every_pick_is_a_line_that_parses_and_every_verb_occurs() {
         let mut words = std::collections::BTreeSet::new();
         let owns = [Own::Nothing, Own::Allocated, Own::Attached];
-        let driven = owns.map(|own| View { own: Driver { label: "h1", own, index: Some(9) }, ..View::default() });
+        let driven =
+            owns.map(|own| View { own: Driver { label: "own1", name: "h1", own, index: Some(9) }, ..View::default() });
         for view in [view()].into_iter().chain(driven) {
             for (verb, operand) in (0..=255).flat_map(|verb| (0..=255).step_by(3).map(move |operand| (verb, operand))) {
                 let Line { text, section, about: _ } =

@@ -72,8 +72,9 @@ impl Cursor {
 /// The number of the thread that is started before everything else.
 const WORKER: usize = 1;
 
-/// What a thread calls the interface of its own: by its number, the setup first.
-const LABELS: [&str; THREADS + 1] = ["h0", "h1", "h2", "h3", "h4"];
+/// What a thread calls the interface of its own, and the name that it gets: by the number of the thread, the setup first.
+const DRIVERS: [(&str, &str); THREADS + 1] =
+    [("own0", "h0"), ("own1", "h1"), ("own2", "h2"), ("own3", "h3"), ("own4", "h4")];
 
 /// As many threads are there at a time: those of the input, the one that starts them, the worker; and some to spare.
 const ALL_THREADS: usize = THREADS + 4;
@@ -187,7 +188,8 @@ impl Play {
         jails.push((Cow::Borrowed("0"), 0));
         // Before the threads start nobody is in the way, and what they will drive can be made for them.
         let driver = if thread == 0 && self.mode == Mode::Schedule { usize::from(record.pick[1]) % 3 } else { thread };
-        let mut own = Driver { label: LABELS[driver], ..Driver::default() };
+        let (label, name) = DRIVERS[driver];
+        let mut own = Driver { label, name, ..Driver::default() };
         let mut driven = Vec::new();
         world.host().execution().undisturbed(|| {
             let tables = world.tables.lock();
@@ -292,9 +294,9 @@ fn start(bits: u16) -> impl Iterator<Item = &'static str> {
         "ifconfig em0 vnet j1",
         "ifconfig disc0 create",
         "ifconfig tun0 create",
-        "kpi if_alloc h1",
-        "kpi ether_ifattach h1",
-        "kpi if_alloc h2",
+        "kpi if_alloc own1 h1",
+        "kpi ether_ifattach own1",
+        "kpi if_alloc own2 h2",
         "tcpdump -i em0",
         "ifconfig vlan0 create vlan 1 vlandev em0",
         "ip link add veth0 type veth peer veth1 netns j1",

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ifnet::platform::Mutex as _;
-use ifnet::{Kernel, Thread, VnetRef, ether_ifdetach, if_clone_destroy, if_detach, if_free, vnet_destroy};
+use ifnet::{
+    Kernel, Thread, VnetRef, ether_ifdetach, if_clone_destroy, if_detach, if_free, if_rename, ifunit_ref, vnet_destroy,
+};
 
 use super::host::Host;
 use super::world::{Attached, Outcome, World};
@@ -49,6 +51,11 @@ fn destroy_clones<H: Host>(td: &Thread<'_, H>, vnet: VnetRef<H>) {
     let _cur = td.curvnet_set(Some(vnet));
     // What is no clone, or `lo0`, refuses; an epair takes its other end along.
     for ifp in show::interfaces(td) {
+        let found = ifunit_ref(td, &ifp.name());
+        if found.is_none_or(|found| found.index() != ifp.index()) {
+            // Two of one name, because one was sent home to the other. It is destroyed by a name of its own.
+            let _ = if_rename(td, &ifp, &format!("left{}", ifp.index()));
+        }
         let _ = if_clone_destroy(td, &ifp.name());
     }
 }
