@@ -7,7 +7,10 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # `empty` only measures what the fuzzer itself costs.
 for target in $(cargo fuzz list --fuzz-dir "$fuzz" | grep -vx empty); do
 	cp "${CARGO_TARGET_DIR:-$fuzz/target}/$host/release/$target" "$OUT/"
-	zip -q -r -j "$OUT/${target}_seed_corpus.zip" "$fuzz/seeds/$target"
+	seeds=("$fuzz/seeds/$target")
+	# Every scenario of the tests is a seed as well.
+	[ "$target" != scenario ] || seeds+=("$fuzz/../tests/scenarios")
+	for folder in "${seeds[@]}"; do (cd "$folder" && zip -q -r "$OUT/${target}_seed_corpus.zip" .); done
 	for extra in "$fuzz/dict/$target.dict" "$fuzz/options/$target.options"; do
 		if [ -f "$extra" ]; then cp "$extra" "$OUT/"; fi
 	done
