@@ -21,7 +21,7 @@ use super::NoMem;
 ///
 /// # Invariants
 ///
-/// If there is an `array`, it came from `allocator` with [`layout`](Self::layout) of its capacity. The first `len` of its
+/// If there is an `array`, it came from `allocator` with the `layout` of its capacity. The first `len` of its
 /// places have values, and `len <= capacity`.
 pub struct TryVec<T, A: Allocator> {
     array: Option<NonNull<Array<T>>>,
