@@ -96,7 +96,9 @@ pub(super) unsafe fn release<P: Platform>(header: NonNull<Header<P>>) {
     let this = unsafe { header.as_ref() };
     this.domain.platform().preempt();
     // Release: all that was done through this handle comes before. Acquire: the last one sees all of that.
-    if this.count.fetch_sub(1, Ordering::AcqRel) != 1 {
+    let old = this.count.fetch_sub(1, Ordering::AcqRel);
+    debug_assert_ne!(old, 0, "a handle was given up that was not counted");
+    if old != 1 {
         return;
     }
     // Nobody can have it queued for a deferred function any more: such a function owns a handle until it has run.
@@ -310,7 +312,8 @@ impl<'g, T, P: Platform> Borrowed<'g, T, P> {
     pub fn try_share(self) -> Option<Shared<T, P>> {
         // SAFETY: the block is alive during `'g` (invariant).
         let header = unsafe { &self.block.as_ref().header };
-        header.try_acquire().then_some(Shared { block: self.block, owns: PhantomData })
+        // Not `then_some`: it would make the handle before it asks, and give up one that was never counted.
+        header.try_acquire().then(|| Shared { block: self.block, owns: PhantomData })
     }
 
     /// The object, for as long as this is valid (`Deref` gives it for as long as this is borrowed).
