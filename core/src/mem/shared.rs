@@ -56,7 +56,13 @@ impl<P: Platform> Header<P> {
     /// Counts one more handle, made from one that exists.
     pub(super) fn acquire(&self) {
         let old = self.count.fetch_add(1, Ordering::Relaxed);
-        assert!(old <= i32::MAX as u32, "too many handles of an object");
+        Self::check_room(old);
+    }
+
+    /// Handles can be forgotten, so their number is bounded by nothing else; a count that wraps around would free an object
+    /// that has handles. Half of the range is left for threads that count up at the same moment.
+    fn check_room(count: u32) {
+        assert!(count <= i32::MAX as u32, "too many handles of an object");
     }
 
     /// Claims the context for one callback. False if it is still queued for an earlier one.
@@ -74,6 +80,7 @@ impl<P: Platform> Header<P> {
         self.domain.platform().preempt();
         let mut count = self.count.load(Ordering::Relaxed);
         while count != 0 {
+            Self::check_room(count);
             // Acquire is not needed: what made the object visible to the caller has ordered its contents already.
             match self.count.compare_exchange_weak(count, count + 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,

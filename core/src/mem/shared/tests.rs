@@ -55,6 +55,24 @@ fn an_object_without_handles_stays_without() {
 }
 
 #[test]
+fn too_many_handles_are_refused() {
+    let (_, domain) = domain();
+    let object = Shared::try_new(&domain, ()).expect("memory");
+    let full = i32::MAX as u32 + 1;
+    object.header().count.store(full, Ordering::Relaxed);
+    let refused = |share: &dyn Fn()| {
+        let share = core::panic::AssertUnwindSafe(share);
+        assert!(std::panic::catch_unwind(share).is_err(), "one handle too many");
+    };
+    refused(&|| drop(object.borrow().try_share()));
+    assert_eq!(object.header().count.load(Ordering::Relaxed), full);
+    refused(&|| drop(object.clone()));
+    object.header().count.store(1, Ordering::Relaxed);
+    drop(object);
+    while domain.poll() {}
+}
+
+#[test]
 fn no_memory_drops_the_value() {
     let (host, domain) = domain();
     let marker = Arc::new(());
