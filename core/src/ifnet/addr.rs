@@ -66,7 +66,8 @@ pub struct IfaRef<P: Platform>(Shared<IfAddr<P>, P>);
 impl<P: Platform> IfaRef<P> {
     /// `ifa_try_ref`: `None` once the address is on its way out.
     pub(crate) fn try_new(ifa: Shared<IfAddr<P>, P>) -> Option<Self> {
-        ifa.life.try_acquire().then_some(Self(ifa))
+        // Not `then_some`: the reference must not exist, and be given up, before it has been counted.
+        ifa.life.try_acquire().then(|| Self(ifa))
     }
 }
 
@@ -136,6 +137,19 @@ pub fn parse_lladdr(text: &str) -> Result<[u8; 6], Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_freed_address_gives_no_reference() {
+        let (host, domain) = crate::testing::domain();
+        let ifa = IfAddr::alloc(&domain, SockAddr::Inet([192, 0, 2, 1]), 24).expect("memory");
+        drop(IfaRef::try_new(ifa.clone()).expect("the list's reference is there"));
+        ifa_free(ifa.clone());
+        assert!(IfaRef::try_new(ifa.clone()).is_none());
+        assert!(IfaRef::try_new(ifa).is_none());
+        while domain.poll() {}
+        drop(domain);
+        assert_eq!(host.arena().live(), 0);
+    }
 
     #[test]
     fn a_link_level_address_has_six_hexadecimal_bytes() {

@@ -56,7 +56,13 @@ impl<P: Platform> Header<P> {
     /// Counts one more handle, made from one that exists.
     pub(super) fn acquire(&self) {
         let old = self.count.fetch_add(1, Ordering::Relaxed);
-        assert!(old <= i32::MAX as u32, "too many handles of an object");
+        Self::check_room(old);
+    }
+
+    /// Handles can be forgotten, so their number is bounded by nothing else; a count that wraps around would free an object
+    /// that has handles. Half of the range is left for threads that count up at the same moment.
+    fn check_room(count: u32) {
+        assert!(count <= i32::MAX as u32, "too many handles of an object");
     }
 
     /// Claims the context for one callback. False if it is still queued for an earlier one.
@@ -74,6 +80,7 @@ impl<P: Platform> Header<P> {
         self.domain.platform().preempt();
         let mut count = self.count.load(Ordering::Relaxed);
         while count != 0 {
+            Self::check_room(count);
             // Acquire is not needed: what made the object visible to the caller has ordered its contents already.
             match self.count.compare_exchange_weak(count, count + 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -96,7 +103,9 @@ pub(super) unsafe fn release<P: Platform>(header: NonNull<Header<P>>) {
     let this = unsafe { header.as_ref() };
     this.domain.platform().preempt();
     // Release: all that was done through this handle comes before. Acquire: the last one sees all of that.
-    if this.count.fetch_sub(1, Ordering::AcqRel) != 1 {
+    let old = this.count.fetch_sub(1, Ordering::AcqRel);
+    debug_assert_ne!(old, 0, "a handle was given up that was not counted");
+    if old != 1 {
         return;
     }
     // Nobody can have it queued for a deferred function any more: such a function owns a handle until it has run.
@@ -310,7 +319,8 @@ impl<'g, T, P: Platform> Borrowed<'g, T, P> {
     pub fn try_share(self) -> Option<Shared<T, P>> {
         // SAFETY: the block is alive during `'g` (invariant).
         let header = unsafe { &self.block.as_ref().header };
-        header.try_acquire().then_some(Shared { block: self.block, owns: PhantomData })
+        // Not `then_some`: it would make the handle before it asks, and give up one that was never counted.
+        header.try_acquire().then(|| Shared { block: self.block, owns: PhantomData })
     }
 
     /// The object, for as long as this is valid (`Deref` gives it for as long as this is borrowed).

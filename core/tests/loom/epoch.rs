@@ -1,7 +1,8 @@
 //! The epoch and the counted handle. Each value carries a [`Mark`]: see [`host`](crate::host).
 //!
 //! To see these fail, take the fence `F1` out of `Reader::enter`, or let `Limbo::turn` hand out the list of the epoch
-//! that ends (`slot(self.epoch + 2)`): both make `reader_against_retire` fail.
+//! that ends (`slot(self.epoch + 2)`): both make `reader_against_retire` fail. `then_some` in place of `then` in
+//! `Borrowed::try_share` makes `share_against_last_release` fail.
 
 use ifnet::epoch::{Domain, DomainRef, Reader};
 use ifnet::mem::{Published, Shared};
@@ -98,7 +99,7 @@ fn two_sections_against_retire() {
     });
 }
 
-/// A reader makes a handle of what it sees, while the last other handle goes.
+/// A reader makes a handle of what it sees, while the last other handle goes. What is refused once is refused for ever.
 #[test]
 fn share_against_last_release() {
     model(|| {
@@ -107,8 +108,11 @@ fn share_against_last_release() {
             let (world, reader) = (world.clone(), world.reader());
             move || {
                 let section = reader.enter();
-                let kept = world.slot.share(&section);
-                drop(section);
+                let seen = world.slot.load(&section);
+                let first = seen.and_then(|seen| seen.try_share());
+                let kept = seen.and_then(|seen| seen.try_share());
+                assert!(first.is_some() || kept.is_none(), "a handle of an object that is being freed");
+                drop((section, first));
                 if kept.is_some() {
                     world.mark.look();
                 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::epoch::Domain;
+use crate::mem::Published;
 use crate::testing::{Host, domain};
 
 #[test]
@@ -31,6 +32,44 @@ fn last_handle_retires() {
     assert_eq!(Arc::strong_count(&marker), 1);
     drop((reader, domain));
     assert_eq!(host.arena().live(), 0);
+}
+
+/// A handle that was refused is none that can be given up. If it were, the second reader would find one to share.
+#[test]
+fn an_object_without_handles_stays_without() {
+    let (host, domain) = domain();
+    let reader = Domain::register(&domain).expect("a record");
+    let slot = Published::new(&domain);
+    slot.swap(Some(Shared::try_new(&domain, 1).expect("memory")));
+    let section = reader.enter();
+    let seen = slot.load(&section).expect("an object");
+    drop(slot.swap(None));
+    for _ in 0..3 {
+        assert!(seen.try_share().is_none(), "a handle of an object that is being freed");
+    }
+    assert_eq!(domain.pending(), 1);
+    drop(section);
+    domain.drain_callbacks(&reader);
+    drop((reader, domain));
+    assert_eq!(host.arena().live(), 0);
+}
+
+#[test]
+fn too_many_handles_are_refused() {
+    let (_, domain) = domain();
+    let object = Shared::try_new(&domain, ()).expect("memory");
+    let full = i32::MAX as u32 + 1;
+    object.header().count.store(full, Ordering::Relaxed);
+    let refused = |share: &dyn Fn()| {
+        let share = core::panic::AssertUnwindSafe(share);
+        assert!(std::panic::catch_unwind(share).is_err(), "one handle too many");
+    };
+    refused(&|| drop(object.borrow().try_share()));
+    assert_eq!(object.header().count.load(Ordering::Relaxed), full);
+    refused(&|| drop(object.clone()));
+    object.header().count.store(1, Ordering::Relaxed);
+    drop(object);
+    while domain.poll() {}
 }
 
 #[test]
