@@ -66,3 +66,6 @@ impl Drop for NeverUnwinds {
         panic!("the panic of a kernel that C is using has unwound");
     }
 }
+
+#[cfg(test)]
+mod tests;
