@@ -24,7 +24,7 @@
 //! # Example
 //!
 //! ```
-//! use std::sync::{Arc, OnceLock};
+//! use std::sync::Arc;
 //! use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 //! use ifnet_std::explore::{Execution, Explorer, Program, progress::Silent};
 //!
