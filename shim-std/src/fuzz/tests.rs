@@ -113,7 +113,7 @@ fn what_oom_finds_is_a_scenario_that_says_which_allocations_were_refused() {
 }
 
 /// Bytes that look random, the same every time.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;

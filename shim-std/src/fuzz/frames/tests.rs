@@ -1,21 +1,10 @@
 use ifnet::hazard::Hazard;
 
 use super::*;
+use crate::fuzz::tests::noise;
 use crate::fuzz::{Target, minimize};
 use crate::host::frame::{FramePool, ether};
 use crate::scenario::parse;
-
-/// Bytes that look random, the same every time.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
 
 #[test]
 fn programs_that_look_random_pass_and_are_scenarios() {
