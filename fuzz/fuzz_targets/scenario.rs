@@ -1,10 +1,8 @@
 //! The parser and the runner on hostile text: an error or a run that ends, never a Rust panic.
 #![no_main]
 
+use ifnet_fuzz::pass;
+use ifnet_std::fuzz::Target;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
-    if let Err(what) = ifnet_std::fuzz::scenario(bytes) {
-        panic!("{what}");
-    }
-});
+fuzz_target!(|bytes: &[u8]| pass(Target::Scenario, bytes));

@@ -1,4 +1,10 @@
 //! What the targets share.
+#![cfg_attr(fuzzing, feature(cfg_sanitize, sanitize))]
+
+#[cfg(fuzzing)]
+mod asan;
+#[cfg(fuzzing)]
+mod edges;
 
 use std::sync::OnceLock;
 
@@ -20,16 +26,27 @@ fn open() -> HazardSet {
     })
 }
 
+/// What every target does with an input.
+fn execute(input: impl FnOnce()) {
+    #[cfg(fuzzing)]
+    asan::watch();
+    input();
+    #[cfg(fuzzing)]
+    edges::keep_new();
+}
+
 /// Plays an input of `schedule` or `oom`.
 ///
 /// # Panics
 /// If it fails; the message is the scenario and its replay token.
 pub fn play(target: Target, bytes: &[u8]) {
-    let found = Found::of(target, bytes, open());
-    if let Some(failure) = &found.failure {
-        let token = found.token(failure);
-        panic!("{}: {}\n\n{}\nifnet replay {token}", failure.kind, failure.message, found.source.text);
-    }
+    execute(|| {
+        let found = Found::of(target, bytes, open());
+        if let Some(failure) = &found.failure {
+            let token = found.token(failure);
+            panic!("{}: {}\n\n{}\nifnet replay {token}", failure.kind, failure.message, found.source.text);
+        }
+    });
 }
 
 /// Plays an input of a target that has its oracles with it.
@@ -37,9 +54,7 @@ pub fn play(target: Target, bytes: &[u8]) {
 /// # Panics
 /// If it fails; the message is what was wrong, and the scenario.
 pub fn pass(target: Target, bytes: &[u8]) {
-    if let Err(what) = check(target, bytes, open()) {
-        panic!("{what}");
-    }
+    execute(|| check(target, bytes, open()).unwrap_or_else(|what| panic!("{what}")));
 }
 
 /// The scenario that an input of `schedule` or `oom` comes to when it is played.
@@ -53,9 +68,8 @@ pub fn scenario_of(target: Target, bytes: &[u8]) -> String {
 /// # Panics
 /// If they differ.
 pub fn compare(program: &Program) {
-    if let Err(difference) = check_with(&Config::default().hazards(open()), program) {
-        panic!("{difference}");
-    }
+    let config = Config::default().hazards(open());
+    execute(|| check_with(&config, program).unwrap_or_else(|difference| panic!("{difference}")));
 }
 
 /// Changes an input of `schedule` or `oom` in place and gives its new size, which is at most `max`.

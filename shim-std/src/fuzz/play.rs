@@ -118,6 +118,9 @@ impl Play {
 
     /// The main thread of the program.
     fn main(self: &Arc<Self>, main: &mut Thread<'_, '_>, execution: &Execution) -> Result<(), Stop> {
+        // What one thread does is `lifecycle`'s to judge. Here it only takes time, and what is wrong stays so until the others
+        // have done something.
+        main.checks = self.mode == Mode::Oom;
         for text in start(self.input.start) {
             let _ = self.give(main, 0, Line { text: text.to_owned(), section: false, about: None })?;
         }
@@ -136,6 +139,7 @@ impl Play {
             });
         }
         main.wait();
+        main.checks = true;
         // What was queued ends by itself, not only because everything is taken down; and then the invariants hold.
         main.argv(&[Arg::new("settle", Span::default())], Span::default()).map(drop)
     }

@@ -20,7 +20,7 @@ use ifnet::trace::Record;
 
 mod arena;
 
-pub use arena::{Arena, Usage};
+pub use arena::{Arena, Usage, Watch};
 
 use super::frame::{self, Frame};
 use crate::explore::{Execution, What, point};

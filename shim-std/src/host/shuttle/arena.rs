@@ -8,6 +8,9 @@
 //! The arena counts live blocks and bytes, so that a test can say that nothing leaked, and it can refuse the n-th
 //! allocation, so that a test can walk through every `ENOMEM`.
 //!
+//! AddressSanitizer does not know which blocks are given out, since the slabs are not freed. Who runs under it says so with
+//! a [`Watch`].
+//!
 //! Slabs outlive executions: the next execution of the OS thread gets those of the last. To ask the system for them each
 //! time costs more than many an execution, above all under `AddressSanitizer`, which keeps freed memory for a while.
 #![expect(
@@ -18,7 +21,7 @@
 use core::alloc::Layout;
 use core::cell::RefCell;
 use core::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use allocator_api2::alloc::{AllocError, Allocator};
 
@@ -34,6 +37,31 @@ const SLAB: usize = 16 * 1024;
 
 /// As many slabs are kept for the next execution of an OS thread.
 const KEPT: usize = 64;
+
+/// Who wants to know which bytes may be touched.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    /// From here on so many bytes may be.
+    pub given: fn(NonNull<u8>, usize),
+    /// From here on so many bytes may not be, until they are given again.
+    pub kept: fn(NonNull<u8>, usize),
+}
+
+static WATCH: OnceLock<Watch> = OnceLock::new();
+
+impl Watch {
+    /// Watches all arenas of the process from now on. The first watch stays.
+    pub fn set(self) {
+        let _ = WATCH.set(self);
+    }
+}
+
+/// Tells the watch, if there is one.
+fn tell(of: fn(&Watch) -> fn(NonNull<u8>, usize), start: NonNull<u8>, size: usize) {
+    if let Some(watch) = WATCH.get() {
+        of(watch)(start, size);
+    }
+}
 
 /// Slabs that no execution has.
 #[derive(Default)]
@@ -56,6 +84,7 @@ const SLAB_LAYOUT: Layout = match Layout::from_size_align(SLAB, SLAB) {
 };
 
 fn give_back_slab(slab: NonNull<u8>) {
+    tell(|watch| watch.given, slab, SLAB);
     // SAFETY:
     // 1. Only what `take` got with this layout is passed here, by its last owner.
     unsafe { std::alloc::dealloc(slab.as_ptr(), SLAB_LAYOUT) };
@@ -153,9 +182,10 @@ impl Default for Arena {
     }
 }
 
-/// The class of a layout, its exponent; `None` when it is absurdly large.
+/// The class of a layout, its exponent; `None` when it is absurdly large. At least eight bytes, of which AddressSanitizer can
+/// remember how many may be touched.
 fn class(layout: Layout) -> Option<usize> {
-    let size = layout.size().max(layout.align()).checked_next_power_of_two()?;
+    let size = layout.size().max(layout.align()).max(8).checked_next_power_of_two()?;
     let class = size.trailing_zeros() as usize;
     (class < CLASSES).then_some(class)
 }
@@ -197,6 +227,7 @@ impl State {
             // 1. `layout` has a size of at least one: it is `SLAB` or more than `SMALL`.
             None => NonNull::new(unsafe { std::alloc::alloc(layout) })?,
         };
+        tell(|watch| watch.kept, memory, layout.size());
         self.taken.push((memory, layout));
         Some(memory)
     }
@@ -217,6 +248,7 @@ unsafe impl Allocator for Arena {
         }
         let class = class(layout).ok_or(AllocError)?;
         let block = state.block(class).ok_or(AllocError)?;
+        tell(|watch| watch.given, block, layout.size());
         state.usage.live_blocks += 1;
         state.usage.live_bytes += layout.size();
         Ok(NonNull::slice_from_raw_parts(block, layout.size()))
@@ -227,6 +259,7 @@ unsafe impl Allocator for Arena {
         state.usage.live_blocks -= 1;
         state.usage.live_bytes -= layout.size();
         if let Some(class) = class(layout) {
+            tell(|watch| watch.kept, ptr, layout.size());
             state.free[class].push(ptr);
         }
     }
@@ -244,6 +277,8 @@ impl Drop for Shared {
             if layout == SLAB_LAYOUT && SPARE.try_with(keep).unwrap_or(false) {
                 continue;
             }
+            // The system's allocator may have to write into it.
+            tell(|watch| watch.given, memory, layout.size());
             // SAFETY:
             // 1. It came from `alloc` with this layout (invariant 3) and is given back once.
             // 2. No handle is left, so by the contract of `Allocator` no block in it is used any more.
