@@ -10,6 +10,16 @@
 use super::input::{Input, MAX_RECORDS, RECORD, Record};
 use super::ops::RECENT;
 
+/// Verbs ([`choose`](super::ops::choose)) that end something or take it elsewhere: interfaces, drivers, jails, modules,
+/// names, groups.
+const ENDS: [u8; 16] = [0, 6, 12, 15, 20, 24, 27, 29, 46, 47, 48, 49, 50, 52, 53, 60];
+/// What a driver does with an interface of its own; the bit of the start that gives the second thread one.
+const DRIVE: u8 = 48;
+const DRIVEN: u16 = 1 << 10;
+/// Verbs that look something up, and use what they have found; those of them that look by index.
+const USES: [u8; 8] = [5, 14, 34, 36, 38, 40, 57, 59];
+const LOOKUPS: [u8; 2] = [5, 14];
+
 /// A source of numbers (splitmix64), the same for the same seed.
 struct Dice(u64);
 
@@ -53,13 +63,22 @@ impl Dice {
         record
     }
 
+    /// What another thread is busy with, or could be.
+    fn busy(&mut self) -> u8 {
+        if self.one_in(2) { RECENT } else { RECENT + self.byte() % 4 }
+    }
+
     /// Which interface: what another thread is busy with, or one of the first on a list, or any.
     fn thing(&mut self) -> u8 {
         match self.below(4) {
-            0 | 1 => RECENT,
+            0 | 1 => self.busy(),
             2 => self.byte() % 8,
             _ => self.byte(),
         }
+    }
+
+    fn one_of(&mut self, verbs: &[u8]) -> u8 {
+        verbs[self.below(verbs.len())]
     }
 
     /// Another switch inside an operation.
@@ -100,30 +119,42 @@ fn race(input: &mut Input, dice: &mut Dice) {
         let before = |it: &mut Record| (it.who, it.leave, it.to) = (Record::SETUP, [0; 2], 0);
         input.records.iter_mut().for_each(before);
     }
-    let left = Record { who: 0, leave: [dice.distance(), 0], to: 0, ..dice.record() };
-    input.records.push(left);
-    for _ in 0..=dice.below(2) {
-        let mut other = Record { who: 1, ..dice.record() };
+    let mut left = Record { who: 0, leave: [dice.distance(), 0], to: 0, ..dice.record() };
+    let mut others: Vec<_> = (0..=dice.below(2)).map(|_| Record { who: 1, ..dice.record() }).collect();
+    for other in &mut others {
         if !dice.one_in(4) {
-            other.pick[2] = RECENT;
+            other.pick[2] = dice.busy();
         }
-        input.records.push(other);
     }
+    // Most are between who uses something and who ends it, in either order, or between two that end it.
+    let verbs = match dice.below(8) {
+        0 | 1 => Some([dice.one_of(&USES), dice.one_of(&ENDS)]),
+        2 => Some([dice.one_of(&ENDS), dice.one_of(&USES)]),
+        3 | 4 => Some([dice.one_of(&ENDS), dice.one_of(&ENDS)]),
+        5 => {
+            // An interface that a thread drives and has from the start; others find it by its index.
+            input.start |= DRIVEN;
+            left.pick[2] = dice.busy();
+            Some([dice.one_of(&LOOKUPS), DRIVE])
+        }
+        _ => None,
+    };
+    if let Some(verbs) = verbs {
+        [left.pick[0], others[0].pick[0]] = verbs;
+    }
+    input.records.push(left);
+    input.records.append(&mut others);
 }
 
 fn change(input: &mut Input, dice: &mut Dice) {
     let count = input.records.len();
     let at = dice.below(count);
-    let kind = dice.below(18);
-    if kind >= 16 {
-        return race(input, dice);
-    }
-    if count == 0 || kind < 3 {
-        let record = dice.record();
-        input.records.insert(dice.below(count + 1), record);
-        return;
-    }
-    match kind {
+    match dice.below(18) {
+        16.. => race(input, dice),
+        kind if count == 0 || kind < 3 => {
+            let record = dice.record();
+            input.records.insert(dice.below(count + 1), record);
+        }
         3 | 4 if count > 1 => drop(input.records.remove(at)),
         5 => {
             let mut again = Record { who: dice.byte() % 8, ..input.records[at] };

@@ -19,8 +19,8 @@ pub(crate) struct View {
     pub(crate) own: Driver,
     /// The indices of what drivers hold, attached or not.
     pub(crate) driven: Vec<u32>,
-    /// The index of the interface that the last operation of another thread was about.
-    pub(crate) recent: Option<u32>,
+    /// The indices of what other threads may be busy with, the likeliest first.
+    pub(crate) recent: Vec<u32>,
 }
 
 /// A thread as a driver.
@@ -59,8 +59,8 @@ pub(crate) struct Line {
     pub(crate) about: Option<u32>,
 }
 
-/// Operands from here on pick what another thread is busy with, wherever it is: what they do to the same interface at the
-/// same time is what goes wrong.
+/// Operands from here on pick what another thread is busy with, wherever it is, the likeliest first: what they do to the same
+/// interface at the same time is what goes wrong.
 pub(super) const RECENT: u8 = 224;
 /// Operands from here on pick what is gone, if there is any.
 const STALE: u8 = 248;
@@ -106,7 +106,8 @@ impl View {
 
     /// The index of what another thread is busy with, if this operand asks for it.
     fn recent(&self, by: u8) -> Option<u32> {
-        self.recent.filter(|_| (RECENT..STALE).contains(&by))
+        let nth = (RECENT..STALE).contains(&by).then(|| usize::from(by - RECENT))?;
+        nth.checked_rem(self.recent.len()).map(|nth| self.recent[nth])
     }
 
     /// The index of an interface, wherever it is, and whether it still is.
@@ -296,7 +297,7 @@ mod tests {
             ],
             own: Driver { label: "own1", name: "h1", own: Own::Ether, index: Some(9) },
             driven: vec![9],
-            recent: Some(3),
+            recent: vec![3, 2],
         }
     }
 
@@ -314,6 +315,7 @@ mod tests {
         // What another thread is busy with, wherever that is.
         assert_eq!(line([6, 0, RECENT, 0]), "jexec j1 ifconfig lo0 destroy");
         assert_eq!(line([39, 0, RECENT, 2]), "jexec j1 kpi ifnet_byindex 3");
+        assert_eq!(line([39, 0, RECENT + 3, 2]), "kpi ifnet_byindex 2");
     }
 
     #[test]

@@ -211,10 +211,13 @@ impl Play {
             };
         });
         let listed = world.host().observer().listed(<[_]>::to_vec);
-        let busy = self.state().recent.iter().rev().find(|(other, _)| *other != thread).map(|(_, index)| *index);
-        // Before anybody was busy with anything: what was there last.
-        let newest = || listed.iter().rfind(|it| it.vnet.is_some()).map(|it| it.index);
-        let recent = busy.or_else(|| driven.last().copied()).or_else(newest);
+        let mut recent: Vec<u32> = {
+            let state = self.state();
+            state.recent.iter().rev().filter(|(other, _)| *other != thread).map(|(_, index)| *index).collect()
+        };
+        recent.extend(driven.iter().rev());
+        // What was there last.
+        recent.extend(listed.iter().rfind(|it| it.vnet.is_some()).map(|it| it.index));
         View { jails, listed, own, driven, recent }
     }
 

@@ -1,5 +1,6 @@
 //! What can be seen of both, side by side.
 
+use core::cell::Cell;
 use core::fmt::Debug;
 
 use ifnet::{
@@ -47,22 +48,24 @@ fn compare_part<P: Platform>(
     part: &Touched,
 ) -> Result<(), String> {
     same(|| "indices in use".into(), &model.count, &td.kernel().interfaces())?;
-    for jail in part.lists.iter().filter(|jail| !model.is_dead(**jail)) {
-        compare_list(model, td, subject, *jail)?;
+    for jail in part.jails().filter(|jail| !model.is_dead(*jail)) {
+        let _cur = td.curvnet_set(Some(subject.vnet(jail).clone()));
+        if part.lists.contains(&jail) {
+            compare_list(model, td, subject, jail)?;
+            part.ifaces.iter().try_for_each(|id| compare_visible(model, td, *id, jail))?;
+        }
+        for (_, name) in part.names.iter().filter(|(of, _)| *of == jail) {
+            compare_name(model, td, jail, *name)?;
+        }
+        for (_, group) in part.groups.iter().filter(|(of, _)| *of == jail) {
+            compare_group(model, td, jail, *group)?;
+        }
     }
-    for id in &part.ifaces {
-        compare_slot(model, td, subject, *id, &part.lists)?;
-    }
-    for (jail, name) in part.names.iter().filter(|(jail, _)| !model.is_dead(*jail)) {
-        let _cur = td.curvnet_set(Some(subject.vnet(*jail).clone()));
-        let (bare, counted) = (ifunit(td, name.as_str()), ifunit_ref(td, name.as_str()));
-        let index = |id: Option<Id>| id.map(|id| id as u32);
-        same(|| format!("ifunit {name} in {jail}"), &index(model.lookup(*jail, *name)), &bare.map(|it| it.index()))?;
-        let counted = counted.map(|it| it.index());
-        same(|| format!("ifunit_ref {name} in {jail}"), &index(model.lookup_ref(*jail, *name)), &counted)?;
-    }
-    for (jail, group) in part.groups.iter().filter(|(jail, _)| !model.is_dead(*jail)) {
-        compare_group(model, td, subject, *jail, *group)?;
+    {
+        let _cur = td.curvnet_set(None);
+        for id in &part.ifaces {
+            compare_slot(model, td, subject, *id)?;
+        }
     }
     for listener in &model.listeners {
         let found = subject.listeners.iter().find(|(number, _)| *number == listener.number);
@@ -92,6 +95,7 @@ fn same_sequence<T: Debug + PartialEq + Copy>(
     same(what, &model.collect(), &found)
 }
 
+/// Number and list of the current vnet.
 fn compare_list<P: Platform>(
     model: &Model,
     td: &Thread<'_, P>,
@@ -102,7 +106,6 @@ fn compare_list<P: Platform>(
     let vnet = subject.vnet(jail);
     same(|| format!("number of {jail}"), &stack.number, &vnet.id())?;
     same(|| format!("ifcnt of {jail}"), &stack.list.len(), &vnet.ifcnt())?;
-    let _cur = td.curvnet_set(Some(vnet.clone()));
     same_sequence(
         || format!("list of {jail}"),
         stack.list.iter().map(|id| *id as u32),
@@ -116,27 +119,28 @@ fn compare_list<P: Platform>(
     )
 }
 
-fn compare_group<P: Platform>(
-    model: &Model,
-    td: &Thread<'_, P>,
-    subject: &Subject<P>,
-    jail: Jail,
-    name: Name,
-) -> Result<(), String> {
-    let _cur = td.curvnet_set(Some(subject.vnet(jail).clone()));
+/// Who has a name in the current vnet.
+fn compare_name<P: Platform>(model: &Model, td: &Thread<'_, P>, jail: Jail, name: Name) -> Result<(), String> {
+    let (bare, counted) = (ifunit(td, name.as_str()), ifunit_ref(td, name.as_str()));
+    let index = |id: Option<Id>| id.map(|id| id as u32);
+    same(|| format!("ifunit {name} in {jail}"), &index(model.lookup(jail, name)), &bare.map(|it| it.index()))?;
+    let counted = counted.map(|it| it.index());
+    same(|| format!("ifunit_ref {name} in {jail}"), &index(model.lookup_ref(jail, name)), &counted)
+}
+
+/// A group of the current vnet.
+fn compare_group<P: Platform>(model: &Model, td: &Thread<'_, P>, jail: Jail, name: Name) -> Result<(), String> {
     let group = model.live(jail).and_then(|stack| stack.groups.iter().find(|group| group.name == name));
-    let exists = if_getgroupmembers(td, name.as_str(), |_| {});
-    let expected = if group.is_some() { Ok(()) } else { Err(Errno::ENOENT) };
-    same(|| format!("group {name} of {jail}"), &expected, &exists)?;
     let members = group.into_iter().flat_map(|group| &group.members);
+    let shown = Cell::new(Ok(()));
     same_sequence(
         || format!("members of {name} in {jail}"),
         members.map(|id| model.iface(*id).name),
-        |each| {
-            // A group that does not exist shows none.
-            let _ = if_getgroupmembers(td, name.as_str(), |member| each(Name::new(member)));
-        },
-    )
+        |each| shown.set(if_getgroupmembers(td, name.as_str(), |member| each(Name::new(member)))),
+    )?;
+    // A group that does not exist shows none.
+    let expected = if group.is_some() { Ok(()) } else { Err(Errno::ENOENT) };
+    same(|| format!("group {name} of {jail}"), &expected, &shown.get())
 }
 
 /// The interface that has this index in this generation, in whatever vnet.
@@ -145,30 +149,24 @@ fn seen<P: Platform>(td: &Thread<'_, P>, id: Id, generation: u16) -> Option<Ifp<
     ifnet_byindexgen(td, id as u32, generation, &section).and_then(|ifp| ifp.try_share())
 }
 
-/// A slot of the index table, as seen in these vnets and in none, and the interface in it.
-fn compare_slot<P: Platform>(
-    model: &Model,
-    td: &Thread<'_, P>,
-    subject: &Subject<P>,
-    id: Id,
-    vnets: &[Jail],
-) -> Result<(), String> {
+/// A slot of the index table, as seen in the current vnet, which is this jail's.
+fn compare_visible<P: Platform>(model: &Model, td: &Thread<'_, P>, id: Id, jail: Jail) -> Result<(), String> {
+    let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
+    let here = model.slots[id].iface.as_ref().is_some_and(|it| it.vnet == jail && !it.dying);
+    same(|| format!("ifnet_byindex {id} in {jail}"), &here, &found)
+}
+
+/// A slot of the index table, as seen from no vnet, and the interface in it.
+fn compare_slot<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject<P>, id: Id) -> Result<(), String> {
     let slot = &model.slots[id];
     let expected = slot.iface.as_ref();
     {
-        let _cur = td.curvnet_set(None);
-        let old = seen(td, id, slot.generation.wrapping_sub(1)).is_some();
+        let section = td.net_epoch_enter();
+        let old = ifnet_byindexgen(td, id as u32, slot.generation.wrapping_sub(1), &section).is_some();
         same(|| format!("the former interface of index {id}"), &false, &old)?;
-        let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
+        let found = ifnet_byindex(td, id as u32, &section).is_some();
         same(|| format!("ifnet_byindex {id} in any vnet"), &expected.is_some_and(|it| !it.dying), &found)?;
     }
-    for jail in vnets.iter().filter(|jail| !model.is_dead(**jail)) {
-        let _cur = td.curvnet_set(Some(subject.vnet(*jail).clone()));
-        let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
-        let here = expected.is_some_and(|it| it.vnet == *jail && !it.dying);
-        same(|| format!("ifnet_byindex {id} in {jail}"), &here, &found)?;
-    }
-    let _cur = td.curvnet_set(None);
     let found = seen(td, id, slot.generation);
     same(|| format!("index {id} is in use"), &expected.is_some(), &found.is_some())?;
     match (expected, found) {

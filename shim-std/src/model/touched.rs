@@ -26,6 +26,16 @@ impl Touched {
         groups.clear();
     }
 
+    /// All vnets of which something is to be compared, each once.
+    pub(super) fn jails(&self) -> impl Iterator<Item = Jail> + '_ {
+        let further = |at: usize| {
+            !self.lists.contains(&self.groups[at].0) && self.groups[..at].iter().all(|it| it.0 != self.groups[at].0)
+        };
+        let of_groups = (0..self.groups.len()).filter(move |at| further(*at)).map(|at| self.groups[at].0);
+        // Names come and go with interfaces, which are on lists.
+        self.lists.iter().copied().chain(of_groups)
+    }
+
     pub(super) fn iface(&mut self, id: Id) {
         note(&mut self.ifaces, id);
     }

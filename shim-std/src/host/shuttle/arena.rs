@@ -57,9 +57,9 @@ impl Watch {
 }
 
 /// Tells the watch, if there is one.
-fn tell(of: fn(&Watch) -> fn(NonNull<u8>, usize), start: NonNull<u8>, size: usize) {
+fn tell(what: impl FnOnce(&Watch)) {
     if let Some(watch) = WATCH.get() {
-        of(watch)(start, size);
+        what(watch);
     }
 }
 
@@ -84,7 +84,7 @@ const SLAB_LAYOUT: Layout = match Layout::from_size_align(SLAB, SLAB) {
 };
 
 fn give_back_slab(slab: NonNull<u8>) {
-    tell(|watch| watch.given, slab, SLAB);
+    tell(|watch| (watch.given)(slab, SLAB));
     // SAFETY:
     // 1. Only what `take` got with this layout is passed here, by its last owner.
     unsafe { std::alloc::dealloc(slab.as_ptr(), SLAB_LAYOUT) };
@@ -227,7 +227,7 @@ impl State {
             // 1. `layout` has a size of at least one: it is `SLAB` or more than `SMALL`.
             None => NonNull::new(unsafe { std::alloc::alloc(layout) })?,
         };
-        tell(|watch| watch.kept, memory, layout.size());
+        tell(|watch| (watch.kept)(memory, layout.size()));
         self.taken.push((memory, layout));
         Some(memory)
     }
@@ -248,7 +248,7 @@ unsafe impl Allocator for Arena {
         }
         let class = class(layout).ok_or(AllocError)?;
         let block = state.block(class).ok_or(AllocError)?;
-        tell(|watch| watch.given, block, layout.size());
+        tell(|watch| (watch.given)(block, layout.size()));
         state.usage.live_blocks += 1;
         state.usage.live_bytes += layout.size();
         Ok(NonNull::slice_from_raw_parts(block, layout.size()))
@@ -259,7 +259,7 @@ unsafe impl Allocator for Arena {
         state.usage.live_blocks -= 1;
         state.usage.live_bytes -= layout.size();
         if let Some(class) = class(layout) {
-            tell(|watch| watch.kept, ptr, layout.size());
+            tell(|watch| (watch.kept)(ptr, layout.size()));
             state.free[class].push(ptr);
         }
     }
@@ -278,7 +278,7 @@ impl Drop for Shared {
                 continue;
             }
             // The system's allocator may have to write into it.
-            tell(|watch| watch.given, memory, layout.size());
+            tell(|watch| (watch.given)(memory, layout.size()));
             // SAFETY:
             // 1. It came from `alloc` with this layout (invariant 3) and is given back once.
             // 2. No handle is left, so by the contract of `Allocator` no block in it is used any more.
