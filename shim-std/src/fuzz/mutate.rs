@@ -16,6 +16,8 @@ const ENDS: [u8; 16] = [0, 6, 12, 15, 20, 24, 27, 29, 46, 47, 48, 49, 50, 52, 53
 /// What a driver does with an interface of its own; the bit of the start that gives the second thread one.
 const DRIVE: u8 = 48;
 const DRIVEN: u16 = 1 << 10;
+/// Those that end a jail.
+const JAIL_ENDS: [u8; 2] = [24, 53];
 /// Verbs that look something up, and use what they have found; those of them that look by index.
 const USES: [u8; 8] = [5, 14, 34, 36, 38, 40, 57, 59];
 const LOOKUPS: [u8; 2] = [5, 14];
@@ -136,6 +138,14 @@ fn race(input: &mut Input, dice: &mut Dice) {
             input.start |= DRIVEN;
             left.pick[2] = dice.busy();
             Some([dice.one_of(&LOOKUPS), DRIVE])
+        }
+        6 => {
+            // A jail ends while something happens in it. The host's is the first on the list of those that operations are in.
+            let jail = dice.byte() % 2;
+            (left.pick[1], left.pick[2]) = (jail + 1, dice.byte() % 8);
+            others[0].pick[3] = jail;
+            let verb = if dice.one_in(2) { dice.one_of(&ENDS) } else { dice.one_of(&USES) };
+            Some([verb, dice.one_of(&JAIL_ENDS)])
         }
         _ => None,
     };
