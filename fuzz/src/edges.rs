@@ -1,4 +1,4 @@
-//! What the fuzzer is told about coverage: only edges that no execution of this process reached before.
+//! What the fuzzer is told about coverage: only what no execution of this process reached before.
 //!
 //! An execution reaches some six thousand edges, all but a few of them for the thousandth time. libFuzzer looks each one up
 //! in tables of many megabytes, which takes longer than to play the input. What decides whether an input is kept is whether
@@ -14,32 +14,42 @@ use std::sync::Mutex;
 /// As many counters are looked at together.
 type Block = [u64; 8];
 
+/// What is new about an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum New {
+    /// That it was reached.
+    Reached,
+    /// That it was reached so many times: once, twice, three, four to seven times, and so on.
+    Times,
+}
+
 /// Takes out of the counters of this execution what is not new. The last thing that a target does.
-pub fn keep_new() {
+pub fn keep(what: New) {
     static SEEN: Mutex<Vec<Block>> = Mutex::new(Vec::new());
     let Ok(mut seen) = SEEN.lock() else { return };
     // SAFETY: nobody else reads or writes counters now. An input is played on one OS thread, and libFuzzer, which looks at
     // them when that has returned, is called from the same.
     let counters = unsafe { counters() };
     seen.resize(counters.len(), Block::default());
-    filter(counters, &mut seen);
+    filter(counters, &mut seen, what);
 }
 
 /// Not instrumented for the sanitizer, whose checks would take as long as all else here; and so without iterators, which
 /// are instrumented, and not inlined for that reason.
 #[sanitize(address = "off")]
-fn filter(counters: &mut [Block], seen: &mut [Block]) {
+fn filter(counters: &mut [Block], seen: &mut [Block], what: New) {
     let mut block = 0;
     while block < counters.len() {
         let [a, b, c, d, e, f, g, h] = counters[block];
         if a | b | c | d | e | f | g | h != 0 {
             let mut word = 0;
             while word < counters[block].len() {
-                let new = counters[block][word] & !seen[block][word];
-                counters[block][word] = new;
-                if new != 0 {
-                    seen[block][word] |= all_of_each(new);
-                }
+                let hit = counters[block][word];
+                counters[block][word] = match what {
+                    _ if hit == 0 => 0,
+                    New::Reached => new_edges(hit, &mut seen[block][word]),
+                    New::Times => new_times(hit, &mut seen[block][word]),
+                };
                 word += 1;
             }
         }
@@ -47,13 +57,56 @@ fn filter(counters: &mut [Block], seen: &mut [Block]) {
     }
 }
 
-/// All bits of each byte that has one.
-fn all_of_each(word: u64) -> u64 {
-    u64::from_ne_bytes(word.to_ne_bytes().map(|byte| if byte == 0 { 0 } else { u8::MAX }))
+/// Those of eight counters whose edges were not reached before. Each byte of `seen` is all or nothing.
+#[sanitize(address = "off")]
+fn new_edges(hit: u64, seen: &mut u64) -> u64 {
+    let new = hit & !*seen;
+    let mut shift = 0;
+    while new != 0 && shift < u64::BITS {
+        if new >> shift & 0xff != 0 {
+            *seen |= 0xff << shift;
+        }
+        shift += 8;
+    }
+    new
 }
 
+/// Those of eight counters that are in a class in which they were not before. Each bit of `seen` is a class.
+#[sanitize(address = "off")]
+fn new_times(hit: u64, seen: &mut u64) -> u64 {
+    let (mut new, mut shift) = (0, 0);
+    while shift < u64::BITS {
+        let times = hit >> shift & 0xff;
+        let class = CLASSES[times as usize] << shift;
+        if *seen & class != class {
+            *seen |= class;
+            new |= times << shift;
+        }
+        shift += 8;
+    }
+    new
+}
+
+/// The class of each count, as libFuzzer has them: a bit.
+const CLASSES: [u64; 256] = {
+    let mut classes = [0; 256];
+    let mut times = 1;
+    while times < classes.len() {
+        classes[times] = match times {
+            1..4 => 1 << (times - 1),
+            4..8 => 1 << 3,
+            8..16 => 1 << 4,
+            16..32 => 1 << 5,
+            32..128 => 1 << 6,
+            _ => 1 << 7,
+        };
+        times += 1;
+    }
+    classes
+};
+
 /// The counters of the edges of all crates, one byte each, which the linker has put side by side. The few before the first
-/// whole block and behind the last are left out.
+/// whole block and behind the last are left out. None, in a program without them: one that is built to measure coverage.
 ///
 /// # Safety
 ///
@@ -61,12 +114,18 @@ fn all_of_each(word: u64) -> u64 {
 unsafe fn counters<'c>() -> &'c mut [Block] {
     unsafe extern "C" {
         #[link_name = "__start___sancov_cntrs"]
-        static mut START: u8;
+        #[linkage = "extern_weak"]
+        static START: *mut u8;
         #[link_name = "__stop___sancov_cntrs"]
-        static mut STOP: u8;
+        #[linkage = "extern_weak"]
+        static STOP: *mut u8;
     }
-    let (start, stop) = (&raw mut START, &raw mut STOP);
-    let bytes = stop as usize - start as usize;
+    // SAFETY: the linker fills them in before the program begins, with nothing if there is no such section.
+    let (start, stop) = unsafe { (START, STOP) };
+    if start.is_null() {
+        return &mut [];
+    }
+    let bytes = stop.addr() - start.addr();
     // SAFETY:
     // 1. The section is mapped, readable and writable as long as the program runs, and any bytes are blocks.
     // 2. `align_to_mut` gives what of it is aligned.
