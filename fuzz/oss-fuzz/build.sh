@@ -10,6 +10,12 @@ for target in $(cargo fuzz list --fuzz-dir "$fuzz" | grep -vx empty); do
 	seeds=("$fuzz/seeds/$target")
 	# Every scenario of the tests is a seed as well.
 	[ "$target" != scenario ] || seeds+=("$fuzz/../tests/scenarios")
+	# What campaigns have left.
+	if [ -f "$fuzz/corpora/$target.tar.gz" ]; then
+		kept=$(mktemp -d)
+		tar -xzf "$fuzz/corpora/$target.tar.gz" -C "$kept"
+		seeds+=("$kept")
+	fi
 	for folder in "${seeds[@]}"; do (cd "$folder" && zip -q -r "$OUT/${target}_seed_corpus.zip" .); done
 	for extra in "$fuzz/dict/$target.dict" "$fuzz/options/$target.options"; do
 		if [ -f "$extra" ]; then cp "$extra" "$OUT/"; fi
