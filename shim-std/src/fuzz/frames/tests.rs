@@ -33,6 +33,20 @@ fn what_breaks_is_told_as_a_scenario_and_cut() {
     assert_eq!(check(&small, HazardSet::empty()), Ok(()));
 }
 
+#[test]
+#[should_panic(expected = "endless: a frame has been handed over")]
+fn a_command_that_hands_over_without_end_is_given_up() {
+    let _ = execute_with(Wire::new(), &Source::new("t", ""), config(HazardSet::empty()), |main| {
+        let pool = FramePool::default();
+        Wire::watch(main.td, &pool).expect("memory");
+        let section = main.td.net_epoch_enter();
+        let lo0 = ifnet::ifunit(main.td, "lo0").expect("it is there from the start");
+        loop {
+            let _ = ifnet::if_transmit(main.td, &lo0, pool.frame(vec![0; 60]), &section);
+        }
+    });
+}
+
 /// Runs lines, and then looks at the graph.
 fn after<R: Default>(lines: &[&str], look: impl FnOnce(&Graph) -> R) -> R {
     let mut looked = R::default();
