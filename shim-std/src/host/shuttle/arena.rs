@@ -331,4 +331,27 @@ mod tests {
         arena.fail_at(None);
         assert!(arena.allocate(layout).is_ok());
     }
+
+    /// What a watch was told of all arenas of the process: whether it was given, where, and how many bytes.
+    static TOLD: Mutex<Vec<(bool, usize, usize)>> = Mutex::new(Vec::new());
+
+    #[test]
+    fn a_watch_is_told_what_may_be_touched() {
+        let watch = Watch {
+            given: |start, size| TOLD.lock().unwrap().push((true, start.addr().get(), size)),
+            kept: |start, size| TOLD.lock().unwrap().push((false, start.addr().get(), size)),
+        };
+        watch.set();
+        let arena = Arena::new();
+        let layout = Layout::from_size_align(41, 8).unwrap();
+        let block = arena.allocate(layout).unwrap().cast::<u8>();
+        // SAFETY: it came from this arena with this layout and is freed once.
+        unsafe { arena.deallocate(block, layout) };
+        let mut about = TOLD.lock().unwrap().clone();
+        about.retain(|&(_, start, size)| (start..start + size).contains(&block.addr().get()));
+        // The slab that it is carved from, and itself: neither its end, nor it itself once it is freed.
+        let last: Vec<_> = about.iter().rev().take(2).rev().map(|&(given, _, size)| (given, size)).collect();
+        assert_eq!(last, [(true, 41), (false, 41)]);
+        assert!(about.iter().any(|&(given, _, size)| !given && size == SLAB), "{about:?}");
+    }
 }
