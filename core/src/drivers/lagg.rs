@@ -17,11 +17,10 @@ use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner};
 use crate::epoch::Section;
 use crate::event::Event;
-use crate::ifnet::addr::ifa_free;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
 use crate::ifnet::{ETHERMTU, IfAddr, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, Ioctl, LinkState, if_try_ref};
 use crate::lifecycle::link::link_state_changed;
-use crate::lifecycle::purge::{lladdr_lend, lladdr_restore};
+use crate::lifecycle::purge::{lladdr_follow, lladdr_lend, lladdr_restore};
 use crate::lifecycle::{adjacency, enter_vnet, if_input, if_master, if_setflags, if_transmit, if_upper_unlink};
 use crate::mem::{AnyShared, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
@@ -222,11 +221,7 @@ fn release<P: Platform>(td: &Thread<'_, P>, lagg: &Ifp<P>, softc: &Lagg<P>, ifp:
     ifp.set_hook(HookKind::Lagg, None);
     match next {
         // The primary has left: all show the address of the next one. The ports hear of it as of any change.
-        Some(Some(next)) => {
-            if let Some(former) = lladdr_lend(td, lagg, &next) {
-                ifa_free(former);
-            }
-        }
+        Some(Some(next)) => lladdr_follow(td, lagg, &next),
         Some(None) => {
             if let Some(own) = { softc.lladdr.lock().take() } {
                 lladdr_restore(td, lagg, own);
@@ -287,8 +282,8 @@ pub(super) fn lladdr_changed<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>) {
     let mut at = 0;
     while let Some(port) = softc.port(at) {
         let same = port.addrs.lock().lladdr.as_ref().is_some_and(|lladdr| lladdr.ptr_eq(&shown));
-        if !same && let Some(former) = lladdr_lend(td, &port, &shown) {
-            ifa_free(former);
+        if !same {
+            lladdr_follow(td, &port, &shown);
         }
         at += 1;
     }

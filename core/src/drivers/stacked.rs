@@ -23,10 +23,10 @@ use crate::hazard::Hazard;
 use crate::ifnet::stack::{Admit, StackOps};
 use crate::ifnet::{IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, Ioctl, RxHandler, SockAddr};
 use crate::lifecycle::alloc::set_names;
+use crate::lifecycle::purge::lladdr_follow;
 use crate::lifecycle::unregister::{UnregisterList, call, end_of_dellink, unregister_many, unregister_queue};
 use crate::lifecycle::{
-    adjacency, ether_ifattach, if_alloc_indexed, if_free, if_link_state_change, if_lladdr, if_setlladdr,
-    if_upper_unlink,
+    adjacency, ether_ifattach, if_alloc_indexed, if_free, if_link_state_change, if_lladdr, if_upper_unlink,
 };
 use crate::mem::{Borrowed, Link, Linked, Shared};
 use crate::platform::{Mutex, Platform};
@@ -306,12 +306,11 @@ fn lower_event<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _: usize) 
     }
 }
 
+/// Needs no memory: a lower's address changes while what is below it is torn down, too.
 fn follow_lladdr<P: Platform>(td: &Thread<'_, P>, upper: &Upper<P>) {
-    if let Some(SockAddr::Link(lladdr)) = if_lladdr(td, &upper.port.lower)
-        && let Err(errno) = if_setlladdr(td, &upper.ifp, lladdr)
-    {
-        let name = upper.ifp.name();
-        crate::event::log(td, format_args!("{name}: cannot follow the address of its lower interface: {errno}"));
+    let lent = upper.port.lower.addrs.lock().lladdr.clone();
+    if let Some(lent) = lent {
+        lladdr_follow(td, &upper.ifp, &lent);
     }
 }
 

@@ -12,14 +12,13 @@ use crate::Errno;
 use crate::clone::{CloneParams, CloneRequest, CloneType};
 use crate::epoch::Section;
 use crate::event::Event;
-use crate::ifnet::addr::ifa_free;
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
 use crate::ifnet::{
     ETHERMTU, IF_MINMTU, IfAddr, IfCaps, IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl,
     LinkState, if_try_ref,
 };
 use crate::lifecycle::link::link_state_changed;
-use crate::lifecycle::purge::{lladdr_lend, lladdr_restore};
+use crate::lifecycle::purge::{lladdr_follow, lladdr_lend, lladdr_restore};
 use crate::lifecycle::{
     adjacency, enter_vnet, ether_ifdetach, if_deliver, if_free, if_link_state_change, if_transmit, if_upper_unlink,
 };
@@ -356,9 +355,7 @@ fn lladdr<P: Platform>(td: &Thread<'_, P>, parent: &Ifp<P>, trunk: &Trunk<P>) {
         let children = trunk.children.lock();
         children.get(find(&children, from).unwrap_or_else(|at| at)).map(|child| (child.tag, child.ifp.clone()))
     } {
-        if let Some(former) = lladdr_lend(td, &vlan, &lent) {
-            ifa_free(former);
-        }
+        lladdr_follow(td, &vlan, &lent);
         from = tag + 1;
     }
 }

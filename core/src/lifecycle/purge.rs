@@ -123,14 +123,19 @@ pub(crate) fn lladdr_lend<P: Platform>(
     former
 }
 
+/// [`lladdr_lend`], when nobody wants to give back what the interface held before.
+pub(crate) fn lladdr_follow<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, lent: &Shared<IfAddr<P>, P>) {
+    if let Some(former) = lladdr_lend(td, ifp, lent) {
+        ifa_free(former);
+    }
+}
+
 /// Gives an interface the address back that [`lladdr_lend`] has taken from it.
 ///
 /// # Events
 /// `iflladdr_event`, unless the interface is dying.
 pub(crate) fn lladdr_restore<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, own: Shared<IfAddr<P>, P>) {
-    if let Some(lent) = lladdr_lend(td, ifp, &own) {
-        ifa_free(lent);
-    }
+    lladdr_follow(td, ifp, &own);
     // The reference that the borrower kept; the interface has one of its own again, or is dying and wants none.
     ifa_free(own);
 }

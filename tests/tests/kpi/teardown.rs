@@ -2,11 +2,13 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use ifnet::clone::CloneParams;
 use ifnet::event::{Event, PRI_ANY, eventhandler_deregister, eventhandler_register};
 use ifnet::{
     LinkState, SockAddr, bpf_open, bpfdetach, ether_ifattach, ether_ifdetach, if_addaddr, if_addgroup, if_addmulti,
-    if_clone_create, if_clone_destroy, if_deladdr, if_delgroup, if_delmulti, if_detach, if_down, if_free,
-    if_link_state_change, if_up, if_vmove_loan, if_vmove_reclaim, ifunit, ifunit_ref, vnet_alloc, vnet_destroy,
+    if_clone_create, if_clone_create2, if_clone_destroy, if_deladdr, if_delgroup, if_delmulti, if_detach, if_down,
+    if_free, if_link_state_change, if_lladdr, if_up, if_vmove_loan, if_vmove_reclaim, ifunit, ifunit_ref, vnet_alloc,
+    vnet_destroy,
 };
 use ifnet_std::alloc::CountingAlloc;
 
@@ -87,6 +89,27 @@ fn destroying_clones() {
         });
         assert_eq!(listed(td, &jail), ["lo0"]);
         vnet_destroy(td, &jail).unwrap();
+    });
+}
+
+/// A VLAN that loses its parent shows its own address again, and what stands on the VLAN follows.
+#[test]
+fn losing_a_parent_below_a_stack() {
+    kernel_with_memory(|td, memory| {
+        for name in ["epair0", "epair0a.10"] {
+            if_clone_create(td, name).unwrap();
+        }
+        let lower = ifunit_ref(td, "epair0a.10");
+        let ipvlan = if_clone_create2(td, "ipvlan", &CloneParams { lower, ..CloneParams::default() }).unwrap();
+        let [ipvlan, vlan] = [&*ipvlan, "epair0a.10"].map(|name| ifunit_ref(td, name).unwrap());
+        let before = if_lladdr(td, &ipvlan);
+        starving(td, memory, || if_clone_destroy(td, "epair0a").unwrap());
+        let after = [&ipvlan, &vlan].map(|ifp| if_lladdr(td, ifp));
+        assert!(after[0] != before && after[0] == after[1], "{before:?} {after:?}");
+        drop((ipvlan, vlan));
+        for name in ["ipvlan0", "epair0a.10"] {
+            if_clone_destroy(td, name).unwrap();
+        }
     });
 }
 

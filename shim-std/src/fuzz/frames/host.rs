@@ -82,9 +82,10 @@ impl Probe {
         self.armed = armed;
     }
 
-    /// How many frames are on their way.
-    fn loose(&self) -> usize {
-        self.pool.live().saturating_sub(self.queued.values().sum())
+    /// How many frames are on their way. Only differences count: in the middle of a teardown the queue of a device may be
+    /// empty before it is noted here.
+    fn loose(&self) -> isize {
+        self.pool.live().cast_signed() - self.queued.values().sum::<usize>().cast_signed()
     }
 
     pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
@@ -203,9 +204,9 @@ fn transmit(td: &Td<'_>, ifp: &Ifnet<Wire>, frame: Frame) -> Result<(), Errno> {
     if let Some(entry) = probe.sent.get_mut(at) {
         entry.1 = sent.is_ok();
     }
-    match (probe.loose() + 1).checked_sub(loose) {
-        Some(0) => {}
-        Some(1) if sent.is_ok() && ifp.flags().contains(IfFlags::UP | IfFlags::RUNNING) && is_device(ifp) => {
+    match probe.loose() + 1 - loose {
+        0 => {}
+        1 if sent.is_ok() && ifp.flags().contains(IfFlags::UP | IfFlags::RUNNING) && is_device(ifp) => {
             *probe.queued.entry(Id::of(ifp)).or_default() += 1;
         }
         _ => probe.note(|| format!("a frame that went out of {} ({sent:?}) was not given up once", ifp.name())),
