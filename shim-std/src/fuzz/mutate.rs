@@ -12,15 +12,15 @@ use super::ops::RECENT;
 
 /// Verbs ([`choose`](super::ops::choose)) that end something or take it elsewhere: interfaces, drivers, jails, modules,
 /// names, groups.
-const ENDS: [u8; 16] = [0, 6, 12, 15, 20, 24, 27, 29, 46, 47, 48, 49, 50, 52, 53, 60];
+pub(super) const ENDS: [u8; 16] = [0, 6, 12, 15, 20, 24, 27, 29, 46, 47, 48, 49, 50, 52, 53, 60];
 /// What a driver does with an interface of its own; the bit of the start that gives the second thread one.
-const DRIVE: u8 = 48;
+pub(super) const DRIVE: u8 = 48;
 const DRIVEN: u16 = 1 << 10;
 /// Those that end a jail.
-const JAIL_ENDS: [u8; 2] = [24, 53];
+pub(super) const JAIL_ENDS: [u8; 2] = [24, 53];
 /// Verbs that look something up, and use what they have found; those of them that look by index.
-const USES: [u8; 8] = [5, 14, 34, 36, 38, 40, 57, 59];
-const LOOKUPS: [u8; 2] = [5, 14];
+pub(super) const USES: [u8; 8] = [5, 14, 34, 36, 38, 40, 57, 59];
+pub(super) const LOOKUPS: [u8; 2] = [5, 14];
 
 /// A source of numbers (splitmix64), the same for the same seed.
 struct Dice(u64);

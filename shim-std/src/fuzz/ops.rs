@@ -283,6 +283,7 @@ pub(crate) fn choose(view: &View, [verb, a, b, c]: [u8; 4]) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::mutate::{DRIVE, ENDS, JAIL_ENDS, LOOKUPS, USES};
     use crate::scenario::{Source, parse};
 
     fn view() -> View {
@@ -316,6 +317,35 @@ mod tests {
         assert_eq!(line([6, 0, RECENT, 0]), "jexec j1 ifconfig lo0 destroy");
         assert_eq!(line([39, 0, RECENT, 2]), "jexec j1 kpi ifnet_byindex 3");
         assert_eq!(line([39, 0, RECENT + 3, 2]), "kpi ifnet_byindex 2");
+    }
+
+    #[test]
+    fn the_mutator_means_these_verbs() {
+        let has = |verbs: &[u8], words: &[&str]| {
+            for verb in verbs {
+                let lines: Vec<_> = (0..24).map(|c| choose(&view(), [*verb, 0, 0, c]).text).collect();
+                let says = |line: &String| words.iter().any(|word| line.contains(word));
+                assert!(lines.iter().any(says), "{verb}: {lines:?} for {words:?}");
+            }
+        };
+        let words = [
+            "destroy",
+            "detach",
+            " vnet ",
+            "-vnet",
+            "jail -",
+            "kldunload",
+            " name ",
+            "-group",
+            "del ",
+            "vmove",
+            "netns",
+        ];
+        has(&ENDS, &words);
+        has(&JAIL_ENDS, &["jail -r", "jail -R"]);
+        has(&USES, &["ifnet_byindex", "ifunit", "tcpdump", "ping", "lladdr", "if_input", "if_link_state_change"]);
+        has(&LOOKUPS, &["ifnet_byindex"]);
+        has(&[DRIVE], &["own1"]);
     }
 
     #[test]
