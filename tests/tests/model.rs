@@ -51,23 +51,6 @@ fn core_and_model_agree_for_long() {
     }
 }
 
-/// What the fuzzer starts from: every seed makes sense and agrees.
-#[test]
-fn seeds_of_the_fuzzer_agree() {
-    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds");
-    for (table, name, least) in [(Table::Lifecycle, "lifecycle", 5), (Table::Unregister, "unregister", 3)] {
-        let mut count = 0;
-        for entry in std::fs::read_dir(format!("{seeds}/{name}")).expect("the seeds are in the repository") {
-            let path = entry.expect("a directory can be read").path();
-            let program = Program::from_bytes(table, &std::fs::read(&path).expect("a seed can be read"));
-            println!("# {}\n{program}", path.display());
-            check(&program).expect("core and model agree");
-            count += 1;
-        }
-        assert!(count >= least, "only {count} seeds of {name}");
-    }
-}
-
 /// The oracle is worth something: it finds the historical bugs that need no second thread.
 #[test]
 fn historical_bugs_differ_from_the_model() {

@@ -28,7 +28,7 @@ use ifnet::hazard::{Hazard, HazardSet};
 
 pub use found::{Found, minimize};
 pub use mutate::mutate;
-pub use plain::{check, scenario, text};
+pub use plain::{check, text};
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

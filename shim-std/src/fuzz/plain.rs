@@ -92,7 +92,7 @@ pub(super) fn minimize(target: Target, bytes: &[u8], hazards: HazardSet, budget:
 /// # Errors
 /// What printing has changed, or the Rust panic of a run: a bug of the runner. How the emulated kernel takes it is the
 /// business of other targets; a driver may use `kpi` wrongly, and a kernel panic is then right.
-pub fn scenario(bytes: &[u8]) -> Result<(), String> {
+pub(super) fn scenario(bytes: &[u8]) -> Result<(), String> {
     let Ok(source) = Source::from_bytes("fuzz", bytes) else { return Ok(()) };
     let script = match parse(&source) {
         Ok(script) => script,

@@ -1,6 +1,7 @@
 use ifnet::hazard::{Hazard, HazardSet};
 
 use super::input::{Input, Record};
+use super::plain::scenario;
 use super::*;
 use crate::explore::{Explorer, Failure, FailureKind};
 use crate::runner::{Boot, program};
@@ -162,16 +163,4 @@ fn hazards_are_read_by_name() {
     assert_eq!(hazards(""), Ok(HazardSet::empty()));
     assert_eq!(hazards("ifcnt-drift, bpf-null-window,"), Ok(HazardSet::IFCNT_DRIFT | HazardSet::BPF_NULL_WINDOW));
     assert_eq!(hazards("nosuch"), Err("no hazard nosuch".to_owned()));
-}
-
-#[test]
-fn every_seed_passes() {
-    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
-    for target in Target::ALL {
-        let files = std::fs::read_dir(seeds.join(target.name())).expect("each target has seeds");
-        for file in files.map(|file| file.expect("it is listed").path()) {
-            let bytes = std::fs::read(&file).expect("it is listed");
-            assert_eq!(check(target, &bytes, HazardSet::empty()), Ok(()), "{}", file.display());
-        }
-    }
 }
