@@ -108,7 +108,7 @@ pub(super) unsafe fn release<P: Platform>(header: NonNull<Header<P>>) {
     this.domain.platform().preempt();
     // Release: all that was done through this handle comes before. Acquire: the last one sees all of that.
     let old = this.count.fetch_sub(1, Ordering::AcqRel);
-    debug_assert_ne!(old, 0, "a handle was given up that was not counted");
+    debug_assert!(old != 0, "a handle was given up that was not counted");
     if old != 1 {
         return;
     }
