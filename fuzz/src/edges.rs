@@ -44,49 +44,53 @@ fn filter(counters: &mut [Block], seen: &mut [Block], what: New) {
     while block < counters.len() {
         let [a, b, c, d, e, f, g, h] = counters[block];
         if a | b | c | d | e | f | g | h != 0 {
-            let mut word = 0;
-            while word < counters[block].len() {
-                let hit = counters[block][word];
-                counters[block][word] = match what {
-                    _ if hit == 0 => 0,
-                    New::Reached => new_edges(hit, &mut seen[block][word]),
-                    New::Times => new_times(hit, &mut seen[block][word]),
-                };
-                word += 1;
+            match what {
+                New::Reached => new_edges(&mut counters[block], &mut seen[block]),
+                New::Times => new_times(&mut counters[block], &mut seen[block]),
             }
         }
         block += 1;
     }
 }
 
-/// Those of eight counters whose edges were not reached before. Each byte of `seen` is all or nothing.
+/// Leaves the counters of edges that were not reached before. Each byte of `seen` is all or nothing.
 #[sanitize(address = "off")]
-fn new_edges(hit: u64, seen: &mut u64) -> u64 {
-    let new = hit & !*seen;
-    let mut shift = 0;
-    while new != 0 && shift < u64::BITS {
-        if new >> shift & 0xff != 0 {
-            *seen |= 0xff << shift;
-        }
-        shift += 8;
+#[inline(always)]
+fn new_edges(hits: &mut Block, seen: &mut Block) {
+    let (mut any, mut word) = (0, 0);
+    while word < hits.len() {
+        hits[word] &= !seen[word];
+        any |= hits[word];
+        word += 1;
     }
-    new
+    let mut byte = 0;
+    while any != 0 && byte < size_of::<Block>() {
+        let (word, shift) = (byte / 8, byte % 8 * 8);
+        if hits[word] >> shift & 0xff != 0 {
+            seen[word] |= 0xff << shift;
+        }
+        byte += 1;
+    }
 }
 
-/// Those of eight counters that are in a class in which they were not before. Each bit of `seen` is a class.
+/// Leaves the counters that are in a class in which they were not before. Each bit of `seen` is a class.
 #[sanitize(address = "off")]
-fn new_times(hit: u64, seen: &mut u64) -> u64 {
-    let (mut new, mut shift) = (0, 0);
-    while shift < u64::BITS {
-        let times = hit >> shift & 0xff;
-        let class = CLASSES[times as usize] << shift;
-        if *seen & class != class {
-            *seen |= class;
-            new |= times << shift;
+#[inline(always)]
+fn new_times(hits: &mut Block, seen: &mut Block) {
+    let mut word = 0;
+    while word < hits.len() {
+        let mut shift = 0;
+        while hits[word] != 0 && shift < u64::BITS {
+            let times = hits[word] >> shift & 0xff;
+            let class = CLASSES[times as usize] << shift;
+            if seen[word] & class == class {
+                hits[word] &= !(0xff << shift);
+            }
+            seen[word] |= class;
+            shift += 8;
         }
-        shift += 8;
+        word += 1;
     }
-    new
 }
 
 /// The class of each count, as libFuzzer has them: a bit.
