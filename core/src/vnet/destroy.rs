@@ -93,8 +93,7 @@ pub fn vnet_destroy<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> Resul
             kernel.detach_sx.xlock(td)
         }
     };
-    gather_cloned(td, vnet);
-    sysinit::destruct(td, vnet);
+    sysinit::destruct(td, vnet, || gather_cloned(td, vnet));
     // The destructors may have queued more: uppers here of what was made here and is elsewhere.
     flush(td, vnet);
     expel_all(td, vnet);
@@ -179,9 +178,8 @@ pub(crate) fn next<P: Platform>(td: &Thread<'_, P>, vnet: &Vnet<P>, ifp: &Ifp<P>
     vnet.ifnets.next(ifp, &section).and_then(|ifp| ifp.try_share())
 }
 
-/// Takes off the list what the cloners' destructors are going to destroy.
+/// Takes off the list of the current vnet what the cloners' destructors are going to destroy.
 fn gather_cloned<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
-    let _cur = td.curvnet_set(Some(vnet.clone()));
     gather(td, vnet, false, |ifp| ifp.cloner.lock().is_some());
 }
 
@@ -204,7 +202,7 @@ pub(crate) fn teardown_default<P: Platform>(td: &Thread<'_, P>) {
     let vnet0 = kernel.vnet0();
     let _detach = kernel.detach_sx.xlock(td);
     vnet0.begin_shutdown();
-    sysinit::destruct(td, &vnet0);
+    sysinit::destruct(td, &vnet0, || ());
     run_works(td);
     td.net_epoch_drain_callbacks();
     run_todo(td);

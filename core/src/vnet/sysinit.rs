@@ -28,9 +28,11 @@ impl Subsystem {
     pub const VNET_DONE: Self = Self(0xf00);
 }
 
-/// A constructor or destructor of a vnet that is the thread's current one.
+/// A constructor of the vnet that is the thread's current one.
+///
+/// It runs under the detach lock and `vnet_sysinit_sxlock`. The first recurses, so that it may make and destroy interfaces.
 pub type VnetInit<P> = fn(&Thread<'_, P>) -> Result<(), Errno>;
-/// A destructor; it may not fail.
+/// A destructor, called as the constructor is; it may not fail.
 pub type VnetUninit<P> = fn(&Thread<'_, P>);
 
 /// What a module does for every vnet.
@@ -114,7 +116,8 @@ pub(crate) fn construct<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> R
     while let Some(entry) = nth(td, at) {
         vnet.set_state(entry.subsystem);
         if let Err(errno) = entry.init(td) {
-            destruct_below(td, vnet, at);
+            destruct_between(td, vnet, 0, at);
+            vnet.set_state(Subsystem(0));
             return Err(errno);
         }
         at += 1;
@@ -123,20 +126,25 @@ pub(crate) fn construct<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) -> R
     Ok(())
 }
 
-/// `vnet_sysuninit` after the return of borrowed interfaces: runs the destructors in reverse order.
-pub(crate) fn destruct<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>) {
+/// `vnet_sysuninit` after the return of borrowed interfaces: runs the destructors in reverse order. Before the first of a
+/// cloner `cloners_end` is called: what belongs to a later subsystem still finds its interfaces.
+pub(crate) fn destruct<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, cloners_end: impl FnOnce()) {
     let _slock = td.kernel().sysinit_sx.slock(td);
     let _cur = td.curvnet_set(Some(vnet.clone()));
     let count = td.kernel().sysinits.lock().len();
-    destruct_below(td, vnet, count);
+    let of_cloner = |end: &usize| nth(td, *end - 1).is_some_and(|entry| matches!(entry.kind, Kind::Cloner { .. }));
+    let cloners = (1..=count).rev().find(of_cloner).unwrap_or(0);
+    destruct_between(td, vnet, cloners, count);
+    cloners_end();
+    destruct_between(td, vnet, 0, cloners);
+    vnet.set_state(Subsystem(0));
 }
 
-fn destruct_below<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, end: usize) {
-    for entry in (0..end).rev().filter_map(|at| nth(td, at)) {
+fn destruct_between<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, first: usize, end: usize) {
+    for entry in (first..end).rev().filter_map(|at| nth(td, at)) {
         vnet.set_state(entry.subsystem);
         entry.uninit(td);
     }
-    vnet.set_state(Subsystem(0));
 }
 
 /// `vnet_register_sysinit`: registers a module and runs its constructor for every vnet.

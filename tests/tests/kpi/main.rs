@@ -13,6 +13,7 @@ mod oom;
 mod packets;
 mod stacks;
 mod stacks_oom;
+mod sysinit;
 mod teardown;
 mod told;
 mod tun;
