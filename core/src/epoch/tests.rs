@@ -70,6 +70,41 @@ fn wait_inside_a_section_panics() {
 }
 
 #[test]
+#[should_panic = "epoch_drain_callbacks() called in the middle of an epoch section of the same epoch"]
+fn drain_inside_a_section_panics() {
+    let (_, domain) = domain();
+    let reader = Domain::register(&domain).expect("a record");
+    let _section = reader.enter();
+    domain.drain_callbacks(&reader);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "a panic in a destructor leaks")]
+#[should_panic = "epoch_drain_callbacks() called from a callback of the same epoch"]
+fn drain_inside_a_callback_of_a_drain_panics() {
+    std::thread_local! {
+        static READER: core::cell::OnceCell<Reader<Host>> = const { core::cell::OnceCell::new() };
+    }
+    fn drain() {
+        READER.with(|reader| {
+            let reader = reader.get().expect("set below");
+            reader.domain().drain_callbacks(reader);
+        });
+    }
+    struct Drains;
+    impl Drop for Drains {
+        fn drop(&mut self) {
+            drain();
+        }
+    }
+    let (_, domain) = domain();
+    let reader = Domain::register(&domain).expect("a record");
+    assert!(READER.with(|place| place.set(reader)).is_ok());
+    drop(Shared::try_new(&domain, Drains).expect("memory"));
+    drain();
+}
+
+#[test]
 fn wait_inside_a_section_of_another_domain_is_fine() {
     let (_, one) = domain();
     let (_, two) = domain();

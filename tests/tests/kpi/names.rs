@@ -290,6 +290,30 @@ fn the_highest_unit_is_given_out_and_no_more() {
     assert_eq!(if_clone_destroy(&td, "few0"), Err(Errno::EINVAL));
 }
 
+#[test]
+fn a_kind_whose_names_are_all_taken_makes_nothing() {
+    kernel(|td| {
+        td.kernel().register_cloner(td, &FEW).unwrap();
+        let taken = [plug(td, "few0"), plug(td, "few1")];
+        let before = snapshot(td, &[]);
+        assert_eq!(if_clone_create(td, "few"), Err(Errno::ENOSPC));
+        assert_eq!(snapshot(td, &[]), before);
+        taken.into_iter().for_each(|owner| unplug(td, owner));
+        td.kernel().deregister_cloner(td, "few").unwrap();
+    });
+}
+
+#[test]
+fn a_kind_has_a_name_that_fits() {
+    static LONG: CloneType<Host> = CloneType { name: TOO_LONG, ..FEW };
+    kernel(|td| {
+        let jail = vnet_alloc(td).unwrap();
+        assert_eq!(td.kernel().register_cloner(td, &LONG), Err(Errno::ENAMETOOLONG));
+        assert_eq!(td.kernel().deregister_cloner(td, TOO_LONG), Err(Errno::ENOENT), "nothing is left");
+        vnet_destroy(td, &jail).unwrap();
+    });
+}
+
 fn kinds(td: &Td<'_>) -> Vec<String> {
     let mut kinds = Vec::new();
     ifnet::clone::if_clone_list(td, |kind| kinds.push(kind.to_string()));

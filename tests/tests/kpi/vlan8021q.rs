@@ -111,3 +111,16 @@ fn a_vlan_leaves_the_receive_slot_free_and_has_an_address_of_its_own() {
         assert!(["a", "b", "m", "v"].iter().all(|name| ifunit_ref(td, name).is_none()));
     });
 }
+
+#[test]
+fn a_vlan_needs_a_lower_and_a_tag() {
+    kernel(|td| {
+        pair(td);
+        for kind in ["vlan8021q", "vlan"] {
+            assert_eq!(upper(td, kind, "v", "a", None), Err(Errno::EINVAL), "{kind} without a tag");
+            assert_eq!(upper(td, kind, "v", "nothing", Some(5)), Err(Errno::EINVAL), "{kind} without a lower");
+        }
+        assert!(ifunit_ref(td, "v").is_none());
+        if_unregister(td, "a").unwrap();
+    });
+}

@@ -5,7 +5,8 @@ use core::cell::RefCell;
 use ifnet::event::{Event, PRI_ANY, eventhandler_deregister, eventhandler_register};
 use ifnet::{
     Errno, IfType, ether_ifattach, ether_ifdetach, if_alloc, if_attach, if_clone_create, if_clone_destroy, if_free,
-    if_initname, if_rename, if_vmove_loan, if_vmove_reclaim, if_vmove_to, ifunit, vnet_alloc, vnet_destroy,
+    if_initname, if_rename, if_vmove_loan, if_vmove_loan_as, if_vmove_reclaim, if_vmove_to, ifunit, vnet_alloc,
+    vnet_destroy,
 };
 
 use super::bed::{Td, Vnet, alloc, kernel, listed, plug, snapshot, unplug, within};
@@ -25,6 +26,8 @@ fn what_a_loan_refuses() {
         assert_eq!(if_vmove_loan(td, "em9", &here).err(), Some(Errno::ENXIO), "unknown comes first");
         assert_eq!(if_vmove_loan(td, "em1", &jail).err(), Some(Errno::EEXIST), "the name is taken there");
         assert_eq!(if_vmove_loan(td, "lo0", &jail).err(), Some(Errno::EEXIST), "every vnet has lo0");
+        assert_eq!(if_vmove_loan_as(td, "em0", &jail, "").err(), Some(Errno::EINVAL));
+        assert_eq!(if_vmove_loan_as(td, "em0", &jail, "abcdefghijklmnop").err(), Some(Errno::ENAMETOOLONG));
         assert_eq!(if_vmove_to(td, &em0, &here), Err(Errno::EEXIST), "the same vnet");
         assert_eq!(snapshot(td, core::slice::from_ref(&jail)), before);
         for owner in [em0, ours, theirs] {
