@@ -279,7 +279,8 @@ impl<P: Platform> Kernel<P> {
         self.index.limits(td)
     }
 
-    /// The vnets that exist, in the order of creation: calls `each` for every one.
+    /// The vnets that exist, in the order of creation: calls `each` for every one. No lock is held over the calls; if a vnet
+    /// goes meanwhile, another one may not be seen.
     pub fn vnet_foreach(&self, mut each: impl FnMut(&VnetRef<P>)) {
         let mut at = 0;
         while let Some(vnet) = { self.vnets.lock().list.get(at).cloned() } {

@@ -89,8 +89,8 @@ pub use clone::{CloneParams, Peer, if_clone_create, if_clone_create_kind, if_clo
 pub use drivers::tun::{TunHandle, tun_open};
 pub use errno::Errno;
 pub use ifnet::{
-    IfCounter, IfFlags, IfName, IfOps, IfPtr, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState, RxHandler,
-    SockAddr, if_holders, if_ref, if_try_ref,
+    IfCaps, IfCounter, IfFlags, IfName, IfOps, IfPtr, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, LinkState,
+    RxHandler, SockAddr, if_holders, if_ref, if_try_ref,
 };
 pub use kernel::{Config, Kernel};
 pub use lifecycle::{

@@ -2,9 +2,10 @@
 
 use ifnet::drivers::{bridge_addm, bridge_delm, lagg_addport, lagg_delport, vlan_config, vlan_parent, vlan_unconfig};
 use ifnet::{
-    Errno, IfCounter, IfFlags, IfnetRef, LinkState, SockAddr, bpf_open, for_each_lower, if_clone_create,
-    if_clone_destroy, if_link_state_change, if_lladdr, if_setflags, if_setlladdr, if_setmtu, if_transmit,
-    if_vmove_loan, if_vmove_reclaim, ifunit_ref, vnet_alloc, vnet_destroy,
+    Errno, IfCaps, IfCounter, IfFlags, IfType, IfnetRef, LinkState, SockAddr, bpf_open, ether_ifattach, ether_ifdetach,
+    for_each_lower, if_alloc, if_clone_create, if_clone_destroy, if_free, if_initname, if_link_state_change, if_lladdr,
+    if_setflags, if_setlladdr, if_setmtu, if_transmit, if_vmove_loan, if_vmove_reclaim, ifunit_ref, vnet_alloc,
+    vnet_destroy,
 };
 
 use super::bed::{Host, Td, kernel, settle, within};
@@ -101,6 +102,24 @@ fn a_vlan_takes_after_its_parent_and_is_itself_again_without() {
         assert_eq!((a.refcount(), vlan_parent(&vlan).is_none()), (refs, true));
         drop((a, vlan));
         gone(td, &["epair0a", "vlan7"]);
+    });
+}
+
+#[test]
+fn on_a_driver_that_has_room_for_the_tag_a_vlan_is_as_long_as_its_parent() {
+    kernel(|td| {
+        let em0 = if_alloc(td, IfType::Ether).unwrap();
+        if_initname(&em0, "em", Some(0)).unwrap();
+        ether_ifattach(td, &em0, [2, 0, 0, 0, 0, 1]).unwrap();
+        for (caps, mtu) in [(IfCaps::VLAN_MTU, 1500), (IfCaps::empty(), 1496)] {
+            em0.set_capenable(caps);
+            let vlan = make(td, "em0.5");
+            assert_eq!((vlan.mtu(), if_setmtu(td, &vlan, mtu + 1)), (mtu, Err(Errno::EINVAL)), "{caps:?}");
+            drop(vlan);
+            if_clone_destroy(td, "em0.5").unwrap();
+        }
+        ether_ifdetach(td, &em0);
+        if_free(td, em0);
     });
 }
 

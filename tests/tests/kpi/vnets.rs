@@ -305,6 +305,9 @@ fn the_lowest_free_number_is_a_new_vnets() {
         vnet_destroy(td, &vnets[1]).unwrap();
         let again = vnet_alloc(td).unwrap();
         assert_eq!(again.id(), 2);
+        let mut all = Vec::new();
+        td.kernel().vnet_foreach(|vnet| all.push(vnet.id()));
+        assert_eq!(all, [0, 1, 3, 2], "in the order of creation");
         for vnet in [&vnets[0], &again, &vnets[2]] {
             vnet_destroy(td, vnet).unwrap();
         }
