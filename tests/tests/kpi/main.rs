@@ -10,6 +10,7 @@ mod index;
 mod mixed;
 mod names;
 mod oom;
+mod opaque;
 mod packets;
 mod stacks;
 mod stacks_oom;
