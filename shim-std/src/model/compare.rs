@@ -29,16 +29,7 @@ pub fn compare<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject
 /// # Errors
 /// The first difference, as text.
 pub fn compare_touched<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject<P>) -> Result<(), String> {
-    compare_part(model, td, subject, &model.touched)?;
-    let _cur = td.curvnet_set(None);
-    for id in &model.touched.ifaces {
-        if let Some(ifp) = seen(td, *id, model.slots[*id].generation)
-            && model.iface(*id).linked
-        {
-            invariants::check_interface(td, &ifp).map_err(|violation| violation.to_string())?;
-        }
-    }
-    Ok(())
+    compare_part(model, td, subject, &model.touched)
 }
 
 fn compare_part<P: Platform>(
@@ -143,12 +134,6 @@ fn compare_group<P: Platform>(model: &Model, td: &Thread<'_, P>, jail: Jail, nam
     same(|| format!("group {name} of {jail}"), &expected, &shown.get())
 }
 
-/// The interface that has this index in this generation, in whatever vnet.
-fn seen<P: Platform>(td: &Thread<'_, P>, id: Id, generation: u16) -> Option<Ifp<P>> {
-    let section = td.net_epoch_enter();
-    ifnet_byindexgen(td, id as u32, generation, &section).and_then(|ifp| ifp.try_share())
-}
-
 /// A slot of the index table, as seen in the current vnet, which is this jail's.
 fn compare_visible<P: Platform>(model: &Model, td: &Thread<'_, P>, id: Id, jail: Jail) -> Result<(), String> {
     let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
@@ -156,25 +141,25 @@ fn compare_visible<P: Platform>(model: &Model, td: &Thread<'_, P>, id: Id, jail:
     same(|| format!("ifnet_byindex {id} in {jail}"), &here, &found)
 }
 
-/// A slot of the index table, as seen from no vnet, and the interface in it.
+/// A slot of the index table, as seen from no vnet, and the interface in it, with its invariants.
 fn compare_slot<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject<P>, id: Id) -> Result<(), String> {
     let slot = &model.slots[id];
     let expected = slot.iface.as_ref();
-    {
+    let found = {
         let section = td.net_epoch_enter();
         let old = ifnet_byindexgen(td, id as u32, slot.generation.wrapping_sub(1), &section).is_some();
         same(|| format!("the former interface of index {id}"), &false, &old)?;
-        let found = ifnet_byindex(td, id as u32, &section).is_some();
-        same(|| format!("ifnet_byindex {id} in any vnet"), &expected.is_some_and(|it| !it.dying), &found)?;
-    }
-    let found = seen(td, id, slot.generation);
+        let visible = ifnet_byindex(td, id as u32, &section).is_some();
+        same(|| format!("ifnet_byindex {id} in any vnet"), &expected.is_some_and(|it| !it.dying), &visible)?;
+        ifnet_byindexgen(td, id as u32, slot.generation, &section).and_then(|ifp| ifp.try_share())
+    };
     same(|| format!("index {id} is in use"), &expected.is_some(), &found.is_some())?;
-    match (expected, found) {
-        (Some(it), Some(ifp)) => {
-            compare_iface(model, td, subject, id, it, &ifp).map_err(|what| format!("{}: {what}", it.name))
-        }
-        _ => Ok(()),
+    let (Some(it), Some(ifp)) = (expected, found) else { return Ok(()) };
+    compare_iface(model, td, subject, id, it, &ifp).map_err(|what| format!("{}: {what}", it.name))?;
+    if it.linked {
+        invariants::check_interface(td, &ifp).map_err(|violation| violation.to_string())?;
     }
+    Ok(())
 }
 
 fn compare_iface<P: Platform>(
