@@ -14,173 +14,20 @@
 
 #include "driver.h"
 #include "hooks.h"
+#include "system.h"
 
 #define THREADS 3
 #define ROUNDS 4
 #define MEMBERS 3
 
-/* A frame, with at most one tag. */
-struct mbuf {
-	uint8_t destination[6], source[6];
-	int tag;
-};
-
-/* What the functions below have counted. */
-static struct {
-	long packets, locks, locked, queued, waits;
-	int in_interrupt;
-	const char *expected;
-} seen;
-
-#define ADD(counter, by) ((void)__atomic_add_fetch(&(counter), (by), __ATOMIC_SEQ_CST))
-
-static size_t
-curthread(void *arg)
-{
-	(void)arg;
-	return (size_t)pthread_self();
-}
+/* What a host can have. */
+static struct ifnet_host all;
 
 static size_t
 nobody(void *arg)
 {
 	(void)arg;
 	return 0;
-}
-
-static void
-on_panic(void *arg, const char *message)
-{
-	(void)arg;
-	if (seen.expected != NULL && strcmp(message, seen.expected) == 0)
-		_exit(0);
-	fprintf(stderr, "panic: %s\n", message);
-	_exit(3);
-}
-
-static struct mbuf *
-m_get(void *arg)
-{
-	(void)arg;
-	ADD(seen.packets, 1);
-	return (struct mbuf *)calloc(1, sizeof(struct mbuf));
-}
-
-static void
-m_freem(void *arg, struct mbuf *m)
-{
-	(void)arg;
-	ADD(seen.packets, -1);
-	free(m);
-}
-
-static struct mbuf *
-m_copypacket(void *arg, struct mbuf *m)
-{
-	struct mbuf *copy = m_get(arg);
-
-	if (copy != NULL)
-		*copy = *m;
-	return copy;
-}
-
-static int
-frame_header(void *arg, struct mbuf *m, struct ifnet_frame *frame)
-{
-	(void)arg;
-	memcpy(frame->destination, m->destination, 6);
-	memcpy(frame->source, m->source, 6);
-	return 1;
-}
-
-/* Puts another packet in the place of the old one, as an mbuf chain may have to. */
-static int
-vlan_encap(void *arg, struct mbuf **m, uint16_t tag)
-{
-	struct mbuf *tagged;
-
-	if ((*m)->tag != 0 || (tagged = m_copypacket(arg, *m)) == NULL)
-		return 0;
-	tagged->tag = tag;
-	m_freem(arg, *m);
-	*m = tagged;
-	return 1;
-}
-
-static int
-vlan_decap(void *arg, struct mbuf **m)
-{
-	int tag = (*m)->tag;
-
-	(void)arg;
-	(*m)->tag = 0;
-	return tag != 0 ? tag : -1;
-}
-
-static void *
-host_alloc(void *arg, size_t size, size_t align)
-{
-	void *memory;
-
-	(void)arg;
-	return posix_memalign(&memory, align < sizeof(void *) ? sizeof(void *) : align, size) == 0 ? memory : NULL;
-}
-
-static void
-host_free(void *arg, void *memory, size_t size, size_t align)
-{
-	(void)arg, (void)size, (void)align;
-	free(memory);
-}
-
-/* A lock of the system. The word points to it from the first time on. */
-static pthread_mutex_t *
-mutex_of(size_t *lock)
-{
-	size_t word = __atomic_load_n(lock, __ATOMIC_ACQUIRE), zero = 0;
-	pthread_mutex_t *mutex;
-
-	if (word != 0)
-		return (pthread_mutex_t *)word;
-	if ((mutex = (pthread_mutex_t *)malloc(sizeof(*mutex))) == NULL || pthread_mutex_init(mutex, NULL) != 0)
-		abort();
-	if (!__atomic_compare_exchange_n(lock, &zero, (size_t)mutex, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-		/* Somebody else was quicker. */
-		pthread_mutex_destroy(mutex);
-		free(mutex);
-		return (pthread_mutex_t *)zero;
-	}
-	ADD(seen.locks, 1);
-	return mutex;
-}
-
-static void
-mtx_lock(void *arg, size_t *lock)
-{
-	(void)arg;
-	if (pthread_mutex_lock(mutex_of(lock)) != 0)
-		abort();
-	ADD(seen.locked, 1);
-}
-
-static void
-mtx_unlock(void *arg, size_t *lock)
-{
-	(void)arg;
-	if (pthread_mutex_unlock(mutex_of(lock)) != 0)
-		abort();
-}
-
-static void
-mtx_destroy(void *arg, size_t *lock)
-{
-	(void)arg;
-	if (*lock == 0)
-		return;
-	if (pthread_mutex_destroy((pthread_mutex_t *)*lock) != 0)
-		abort();
-	free((void *)*lock);
-	ADD(seen.locks, -1);
 }
 
 /* Another kind of lock: a bit of the word. */
@@ -199,42 +46,6 @@ bit_unlock(void *arg, size_t *lock)
 	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
 }
 
-static int
-in_interrupt(void *arg)
-{
-	(void)arg;
-	return seen.in_interrupt;
-}
-
-static void
-on_relax(void *arg)
-{
-	(void)arg;
-	ADD(seen.waits, 1);
-	sched_yield();
-}
-
-static void
-on_sleep(void *arg, size_t channel, int (*ready)(void *cookie), void *cookie)
-{
-	(void)channel;
-	while (!ready(cookie))
-		on_relax(arg);
-}
-
-static void
-on_wakeup(void *arg, size_t channel)
-{
-	(void)arg, (void)channel;
-}
-
-static void
-work_queued(void *arg)
-{
-	(void)arg;
-	ADD(seen.queued, 1);
-}
-
 static unsigned char memory[1 << 20];
 
 #define CHECK(condition) do { if (!(condition)) return __LINE__; } while (0)
@@ -246,9 +57,9 @@ least(void)
 	struct ifnet_host host;
 
 	memset(&host, 0, sizeof(host));
-	host.curthread = curthread;
-	host.panic = on_panic;
-	host.m_freem = m_freem;
+	host.curthread = all.curthread;
+	host.panic = all.panic;
+	host.m_freem = all.m_freem;
 	return host;
 }
 
@@ -271,16 +82,16 @@ lacking(void)
 	REFUSED(host.curthread = NULL);
 	REFUSED(host.panic = NULL);
 	REFUSED(host.m_freem = NULL);
-	REFUSED(host.alloc = host_alloc);
-	REFUSED(host.free = host_free);
-	REFUSED(host.mtx_lock = mtx_lock);
-	REFUSED(host.mtx_unlock = mtx_unlock);
-	REFUSED(host.mtx_destroy = mtx_destroy);
-	REFUSED(host.in_interrupt = in_interrupt);
-	REFUSED(host.sleep = on_sleep);
-	REFUSED(host.wakeup = on_wakeup);
-	REFUSED(host.vlan_encap = vlan_encap);
-	REFUSED(host.vlan_decap = vlan_decap);
+	REFUSED(host.alloc = all.alloc);
+	REFUSED(host.free = all.free);
+	REFUSED(host.mtx_lock = all.mtx_lock);
+	REFUSED(host.mtx_unlock = all.mtx_unlock);
+	REFUSED(host.mtx_destroy = all.mtx_destroy);
+	REFUSED(host.in_interrupt = all.in_interrupt);
+	REFUSED(host.sleep = all.sleep);
+	REFUSED(host.wakeup = all.wakeup);
+	REFUSED(host.vlan_encap = all.vlan_encap);
+	REFUSED(host.vlan_decap = all.vlan_decap);
 
 	/* Nobody is a thread. */
 	host = least();
@@ -329,20 +140,20 @@ static int
 threads(void)
 {
 	struct ifnet_host host = least();
-	struct driver_env env = { m_get, m_freem, NULL };
+	struct driver_env env = { m_get, all.m_freem, NULL };
 	struct work works[THREADS];
 	pthread_t ids[THREADS];
 	ifnet_kernel_t kernel;
 	unsigned i;
 
-	host.mtx_lock = mtx_lock;
-	host.mtx_unlock = mtx_unlock;
-	host.mtx_destroy = mtx_destroy;
-	host.in_interrupt = in_interrupt;
-	host.relax = on_relax;
-	host.sleep = on_sleep;
-	host.wakeup = on_wakeup;
-	host.work_queued = work_queued;
+	host.mtx_lock = all.mtx_lock;
+	host.mtx_unlock = all.mtx_unlock;
+	host.mtx_destroy = all.mtx_destroy;
+	host.in_interrupt = all.in_interrupt;
+	host.relax = all.relax;
+	host.sleep = all.sleep;
+	host.wakeup = all.wakeup;
+	host.work_queued = all.work_queued;
 	CHECK(boots(&host, &kernel) == 0);
 	CHECK(driver_run(kernel, 0, &env, THREADS, 1) == 0);
 	for (i = 0; i < THREADS; i++) {
@@ -377,7 +188,7 @@ port_transmit(ifnet_thread_t td, if_t ifp, struct mbuf *m)
 
 	port->sent++;
 	port->tag = m->tag;
-	m_freem(NULL, m);
+	all.m_freem(NULL, m);
 	return 0;
 }
 
@@ -450,8 +261,8 @@ bridging(int reads, int copies)
 	ifnet_thread_t td;
 	int i, flooded;
 
-	host.frame_header = reads ? frame_header : NULL;
-	host.m_copypacket = copies ? m_copypacket : NULL;
+	host.frame_header = reads ? all.frame_header : NULL;
+	host.m_copypacket = copies ? all.m_copypacket : NULL;
 	CHECK(boots(&host, &kernel) == 0);
 	CHECK(ifnet_thread_enter(kernel, &td) == 0);
 	CHECK((bridge = cloned(td, "bridge", made)) != 0);
@@ -491,8 +302,8 @@ vlans(int tags)
 	ifnet_thread_t td;
 
 	if (tags) {
-		host.vlan_encap = vlan_encap;
-		host.vlan_decap = vlan_decap;
+		host.vlan_encap = all.vlan_encap;
+		host.vlan_decap = all.vlan_decap;
 	}
 	CHECK(boots(&host, &kernel) == 0);
 	CHECK(ifnet_thread_enter(kernel, &td) == 0);
@@ -528,7 +339,7 @@ interrupts(void)
 
 	host.mtx_lock = bit_lock;
 	host.mtx_unlock = bit_unlock;
-	host.in_interrupt = in_interrupt;
+	host.in_interrupt = all.in_interrupt;
 	CHECK(boots(&host, &kernel) == 0);
 	CHECK(ifnet_thread_enter(kernel, &td) == 0);
 	CHECK((ifp = port_attach(td, &port, 0)) != 0);
@@ -558,6 +369,7 @@ hooks_run(void)
 {
 	int i, line;
 
+	all = everything();
 	if ((line = lacking()) != 0 || (line = threads()) != 0 || (line = interrupts()) != 0)
 		return line;
 	for (i = 0; i < 4; i++)
