@@ -56,6 +56,7 @@ fn filter(counters: &mut [Block], seen: &mut [Block], what: New) {
 /// Leaves the counters of edges that were not reached before. Each byte of `seen` is all or nothing.
 #[sanitize(address = "off")]
 #[inline(always)]
+#[expect(inline_no_sanitize, reason = "what it is inlined into is not instrumented either")]
 fn new_edges(hits: &mut Block, seen: &mut Block) {
     let (mut any, mut word) = (0, 0);
     while word < hits.len() {
@@ -76,6 +77,7 @@ fn new_edges(hits: &mut Block, seen: &mut Block) {
 /// Leaves the counters that are in a class in which they were not before. Each bit of `seen` is a class.
 #[sanitize(address = "off")]
 #[inline(always)]
+#[expect(inline_no_sanitize, reason = "what it is inlined into is not instrumented either")]
 fn new_times(hits: &mut Block, seen: &mut Block) {
     let mut word = 0;
     while word < hits.len() {
