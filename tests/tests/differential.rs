@@ -244,6 +244,7 @@ fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+// Ignored: `cargo test` must pass without root and on any system. `.ci/95-differential` runs it.
 #[test]
 #[ignore = "makes network namespaces: needs root and Linux"]
 fn the_kernel_of_this_machine_agrees() {
