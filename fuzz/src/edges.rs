@@ -38,6 +38,7 @@ pub fn keep(what: New) {
 /// are instrumented, and not inlined for that reason. Nor is it counted, which would slow its loops down as much: LLVM leaves
 /// out functions with names like this one, which it takes for the sanitizer's own.
 #[sanitize(address = "off")]
+// SAFETY: 1. Nothing else in the program has this name, nor one of the sanitizer's functions.
 #[unsafe(export_name = "__sanitizer_ifnet_filter")]
 fn filter(counters: &mut [Block], seen: &mut [Block], what: New) {
     let mut block = 0;
