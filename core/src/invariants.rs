@@ -171,11 +171,10 @@ impl<P: Platform> Look<'_, P> {
     #[cfg(feature = "groups")]
     fn memberships(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
         for membership in ifp.groups.joined.iter(self.section) {
-            let sides = membership.sides();
-            let agrees = sides.is_some_and(|sides| {
+            let agrees = membership.look(|sides| {
                 sides.group.members.contains(membership.get()) && self.vnet.groups.existing.contains(&sides.group)
             });
-            self.require(agrees, "I8", "an interface is in a group that its vnet does not have", name)?;
+            self.require(agrees == Some(true), "I8", "an interface is in a group that its vnet does not have", name)?;
         }
         Ok(())
     }
@@ -187,11 +186,9 @@ impl<P: Platform> Look<'_, P> {
             let name = group.name();
             self.require(group.refcnt() > 0, "I8", "a group has no members", name)?;
             for membership in group.members.iter(self.section) {
-                let sides = membership.sides();
-                let agrees = sides.is_some_and(|sides| {
-                    sides.ifp.groups.joined.contains(membership.get()) && sides.ifp.vnet.is(self.vnet)
-                });
-                self.require(agrees, "I8", "a group has a member in another vnet", name)?;
+                let agrees = membership
+                    .look(|sides| sides.ifp.groups.joined.contains(membership.get()) && sides.ifp.vnet.is(self.vnet));
+                self.require(agrees == Some(true), "I8", "a group has a member in another vnet", name)?;
             }
         }
         Ok(())

@@ -60,15 +60,11 @@ pub(crate) struct Sides<P: Platform> {
     pub(crate) ifp: Shared<Ifnet<P>, P>,
 }
 
-impl<P: Platform> Clone for Sides<P> {
-    fn clone(&self) -> Self {
-        Self { group: self.group.clone(), ifp: self.ifp.clone() }
-    }
-}
-
 impl<P: Platform> Membership<P> {
-    pub(crate) fn sides(&self) -> Option<Sides<P>> {
-        self.sides.lock().clone()
+    /// What `look` says of both sides, which it sees under the membership's own lock: it takes no other, and is short. `None`
+    /// if the membership is not in force.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Sides<P>) -> R) -> Option<R> {
+        self.sides.lock().as_ref().map(look)
     }
 
     pub(crate) fn set_sides(&self, sides: Option<Sides<P>>) {

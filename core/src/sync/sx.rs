@@ -38,7 +38,7 @@ use core::fmt;
 use core::panic::Location;
 
 use self::state::State;
-use super::td::{Held, Td};
+use super::td::{Hold, Td};
 use super::witness::LockClass;
 use crate::platform::{Channel, LockEvent, Mutex, Platform, ThreadId};
 
@@ -103,11 +103,11 @@ impl<P: Platform> Sx<P> {
         td.assert_can_sleep(self.name);
         let lock = self.channel();
         match td.held(lock) {
-            Some(Held { exclusive: true, .. }) if self.recursive => {
+            Some(Hold { exclusive: true, .. }) if self.recursive => {
                 td.recurse(lock);
                 return XGuard { sx: self, td };
             }
-            Some(Held { exclusive: true, .. }) => {
+            Some(Hold { exclusive: true, .. }) => {
                 td.panic(format_args!("_sx_xlock_hard: recursed on non-recursive sx {} @ {at}", self.name))
             }
             Some(held) => td.panic(format_args!(
@@ -116,7 +116,7 @@ impl<P: Platform> Sx<P> {
             )),
             None => {}
         }
-        td.check_order(lock, self.class, self.name, at);
+        td.check_order(lock, &self.class, self.name, at);
 
         let ticket = {
             let mut state = self.state.lock();
@@ -159,7 +159,7 @@ impl<P: Platform> Sx<P> {
         td.assert_can_sleep(self.name);
         let lock = self.channel();
         match td.held(lock) {
-            Some(Held { exclusive: false, .. }) => {
+            Some(Hold { exclusive: false, .. }) => {
                 td.recurse(lock);
                 return SGuard { sx: self, td };
             }
@@ -169,7 +169,7 @@ impl<P: Platform> Sx<P> {
             )),
             None => {}
         }
-        td.check_order(lock, self.class, self.name, at);
+        td.check_order(lock, &self.class, self.name, at);
 
         let wait = {
             let mut state = self.state.lock();
@@ -309,9 +309,8 @@ impl<P: Platform> Sx<P> {
     }
 
     fn acquired(&self, td: &Td<'_, P>, exclusive: bool, location: &'static Location<'static>) {
-        let (lock, class, name) = (self.channel(), self.class, self.name);
-        td.push_held(&Held { lock, class, name, exclusive, depth: 1, location });
-        td.platform().lock_event(td.id(), name, LockEvent::Acquired { exclusive });
+        td.push_held(self.channel(), &self.class, self.name, Hold::once(exclusive, location));
+        td.platform().lock_event(td.id(), self.name, LockEvent::Acquired { exclusive });
     }
 
     fn xunlock(&self, td: &Td<'_, P>) {

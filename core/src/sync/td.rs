@@ -24,11 +24,24 @@ pub(super) struct Held {
     pub(super) lock: Channel,
     pub(super) class: LockClass,
     pub(super) name: &'static str,
+    pub(super) hold: Hold,
+}
+
+/// How a thread holds a lock. Apart from [`Held`], which is too large to be handed around at every acquisition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
     pub(super) exclusive: bool,
     /// How often the thread holds it; at least 1.
     pub(super) depth: u32,
     /// Where it was first acquired.
     pub(super) location: &'static Location<'static>,
+}
+
+impl Hold {
+    /// Held once, since `location`.
+    pub(super) const fn once(exclusive: bool, location: &'static Location<'static>) -> Self {
+        Self { exclusive, depth: 1, location }
+    }
 }
 
 /// A thread of control of the emulated kernel, as locks and epochs see it. Not `Sync`: it belongs to its thread.
@@ -164,19 +177,19 @@ impl<'p, P: Platform> Td<'p, P> {
     pub fn for_each_held(&self, mut visit: impl FnMut(&'static str, bool)) {
         // A copy, so that `visit` may take and release locks.
         let held = self.held.borrow().clone();
-        held.iter().for_each(|held| visit(held.name, held.exclusive));
+        held.iter().for_each(|held| visit(held.name, held.hold.exclusive));
     }
 
-    /// What this thread knows about `lock`, if it holds it.
-    pub(super) fn held(&self, lock: Channel) -> Option<Held> {
-        self.held.borrow().iter().find(|held| held.lock == lock).copied()
+    /// How this thread holds `lock`, if it does.
+    pub(super) fn held(&self, lock: Channel) -> Option<Hold> {
+        self.held.borrow().iter().find(|held| held.lock == lock).map(|held| held.hold)
     }
 
     /// Runs the witness on an acquisition that may block, before it does: `WITNESS_CHECKORDER`.
     pub(super) fn check_order(
         &self,
         lock: Channel,
-        class: LockClass,
+        class: &LockClass,
         name: &'static str,
         at: &'static Location<'static>,
     ) {
@@ -194,11 +207,11 @@ impl<'p, P: Platform> Td<'p, P> {
         &self,
         witness: &Witness,
         lock: Channel,
-        class: LockClass,
+        class: &LockClass,
         name: &'static str,
         at: &'static Location<'static>,
     ) {
-        let wanted = Held { lock, class, name, exclusive: true, depth: 1, location: at };
+        let wanted = Held { lock, class: *class, name, hold: Hold::once(true, at) };
         // A copy: the report goes to the host, which may look at this thread again.
         let held = self.held.borrow().clone();
         witness.check(self.platform, self.id, &held, &wanted);
@@ -212,20 +225,20 @@ impl<'p, P: Platform> Td<'p, P> {
     // Not inlined: a copy from one known place to another is a `memcpy`; put together with the caller's it is a `memmove`,
     // of which a small kernel has no other use.
     #[inline(never)]
-    pub(super) fn push_held(&self, held: &Held) {
-        if self.held.borrow_mut().push(*held).is_err() {
-            self.panic(format_args!("{}: thread {} holds more than {HELD_MAX} sx locks", held.name, self.id.0));
+    pub(super) fn push_held(&self, lock: Channel, class: &LockClass, name: &'static str, hold: Hold) {
+        if self.held.borrow_mut().push(Held { lock, class: *class, name, hold }).is_err() {
+            self.panic(format_args!("{name}: thread {} holds more than {HELD_MAX} sx locks", self.id.0));
         }
     }
 
     /// Acquires `lock`, which this thread holds, once more.
     pub(super) fn recurse(&self, lock: Channel) {
-        self.update_held(lock, |held| held.depth += 1);
+        self.update_held(lock, |hold| hold.depth += 1);
     }
 
     /// Changes between shared and exclusive: `WITNESS_UPGRADE`, `WITNESS_DOWNGRADE`.
     pub(super) fn set_exclusive(&self, lock: Channel, exclusive: bool) {
-        self.update_held(lock, |held| held.exclusive = exclusive);
+        self.update_held(lock, |hold| hold.exclusive = exclusive);
     }
 
     /// Gives `lock` back once; `true` when the thread does not hold it any more: `WITNESS_UNLOCK`.
@@ -233,8 +246,8 @@ impl<'p, P: Platform> Td<'p, P> {
         let mut stack = self.held.borrow_mut();
         // Guards borrow this `Td`, so the lock of a guard is on the stack. Locks are released in any order.
         let Some(position) = stack.iter().rposition(|held| held.lock == lock) else { return false };
-        stack[position].depth -= 1;
-        let last = stack[position].depth == 0;
+        stack[position].hold.depth -= 1;
+        let last = stack[position].hold.depth == 0;
         if last {
             for at in position + 1..stack.len() {
                 stack[at - 1] = stack[at];
@@ -244,9 +257,9 @@ impl<'p, P: Platform> Td<'p, P> {
         last
     }
 
-    fn update_held(&self, lock: Channel, change: impl FnOnce(&mut Held)) {
+    fn update_held(&self, lock: Channel, change: impl FnOnce(&mut Hold)) {
         if let Some(held) = self.held.borrow_mut().iter_mut().find(|held| held.lock == lock) {
-            change(held);
+            change(&mut held.hold);
         }
     }
 }

@@ -76,7 +76,7 @@ impl LockClass {
         self.name
     }
 
-    fn index(self) -> usize {
+    fn index(&self) -> usize {
         usize::from(self.index)
     }
 }
@@ -165,7 +165,7 @@ impl Witness {
 
     /// Whether there is nothing to learn or to report when `wanted` is taken with `held` held.
     #[inline]
-    pub(super) fn knows(&self, held: &[Held], wanted: LockClass) -> bool {
+    pub(super) fn knows(&self, held: &[Held], wanted: &LockClass) -> bool {
         held.iter().all(|held| self.has_met(held.class.index(), wanted.index()))
     }
 
@@ -178,7 +178,7 @@ impl Witness {
     pub(super) fn check<P: Platform>(&self, host: &P, thread: ThreadId, held: &[Held], wanted: &Held) {
         // Newest first, as FreeBSD looks: the innermost lock makes the most telling report.
         for held in held.iter().rev() {
-            let Some(route) = self.learn(held.class, wanted) else { continue };
+            let Some(route) = self.learn(&held.class, wanted) else { continue };
             self.reports.fetch_add(1, Ordering::Relaxed);
             host.lock_order_reversal(thread, format_args!("{}", Report { held, wanted, route: &route, witness: self }));
         }
@@ -186,7 +186,7 @@ impl Witness {
 
     /// Adds the order "`first`, then `wanted`". When that would close a cycle, it is not added, and the route from
     /// `wanted` back to `first` is returned (empty for two locks of one class), the first time for each pair.
-    fn learn(&self, first: LockClass, wanted: &Held) -> Option<Route> {
+    fn learn(&self, first: &LockClass, wanted: &Held) -> Option<Route> {
         let (from, to) = (first.index(), wanted.class.index());
         let mut known = self.known.lock();
         if self.has_met(from, to) {
@@ -199,7 +199,7 @@ impl Witness {
         // INVARIANT: there is no way from `to` to `from`, so this edge closes no cycle; and it is added under the lock.
         self.orders.insert(from, to);
         // Full: the order counts all the same, see `ORIGINS_MAX`.
-        let _ = known.origins.push(Origin { first: first.index, second: wanted.class.index, at: wanted.location });
+        let _ = known.origins.push(Origin { first: first.index, second: wanted.class.index, at: wanted.hold.location });
         known.names[from] = first.name;
         known.names[to] = wanted.class.name;
         None
@@ -274,13 +274,17 @@ impl fmt::Display for Report<'_> {
         } else {
             writeln!(f, "lock order reversal:")?;
         }
-        writeln!(f, " 1st {} ({}, sx) @ {}", held.name, held.class.name, held.location)?;
-        writeln!(f, " 2nd {} ({}, sx) @ {}", wanted.name, wanted.class.name, wanted.location)?;
+        writeln!(f, " 1st {} ({}, sx) @ {}", held.name, held.class.name, held.hold.location)?;
+        writeln!(f, " 2nd {} ({}, sx) @ {}", wanted.name, wanted.class.name, wanted.hold.location)?;
         for Origin { first, second, at } in route.iter() {
             writeln!(f, "lock order {} -> {} established at {at}", name(*first), name(*second))?;
         }
         if !duplicate {
-            writeln!(f, "lock order {} -> {} attempted at {}", held.class.name, wanted.class.name, wanted.location)?;
+            writeln!(
+                f,
+                "lock order {} -> {} attempted at {}",
+                held.class.name, wanted.class.name, wanted.hold.location
+            )?;
         }
         Ok(())
     }

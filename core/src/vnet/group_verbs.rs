@@ -1,11 +1,12 @@
 //! Joining and leaving groups: `if_addgroup`, `if_delgroup`.
 
 use crate::Errno;
+use crate::epoch::Section;
 use crate::event::Event;
 use crate::hazard::Hazard;
 use crate::ifnet::group::{ALL, Group, KindGroup, Membership, Sides, Spare};
 use crate::ifnet::{IfName, Ifp};
-use crate::mem::Shared;
+use crate::mem::{Borrowed, Shared};
 use crate::platform::{Mutex, Platform};
 use crate::thread::Thread;
 
@@ -14,9 +15,8 @@ use super::{Vnet, VnetRef};
 
 impl<P: Platform> Vnet<P> {
     /// The group of this name. Under `ifnet_sx`, or for a report.
-    fn find_group(&self, td: &Thread<'_, P>, name: &str) -> Option<Shared<Group<P>, P>> {
-        let section = td.net_epoch_enter();
-        self.groups.existing.iter(&section).find(|group| **group.name() == *name).and_then(|group| group.try_share())
+    fn find_group<'g>(&self, name: &str, section: &'g Section<'_, P>) -> Option<Borrowed<'g, Group<P>, P>> {
+        self.groups.existing.iter(section).find(|group| **group.name() == *name)
     }
 }
 
@@ -97,10 +97,12 @@ fn join<P: Platform>(
     membership: &Shared<Membership<P>, P>,
 ) -> Result<(), Errno> {
     let wlock = td.kernel().ifnet_sx.xlock(td);
-    if find_membership(td, ifp, group.name()).is_some() {
+    let section = td.net_epoch_enter();
+    if find_membership(ifp, group.name(), &section).is_some() {
         return Err(Errno::EEXIST);
     }
-    let existing = vnet.find_group(td, group.name());
+    let existing = vnet.find_group(group.name(), &section).and_then(|group| group.try_share());
+    drop(section);
     let is_new = existing.is_none();
     let group = existing.unwrap_or_else(|| {
         // Refused only if it is on another vnet's list, which needs the hole of `group-race-on-move`.
@@ -152,8 +154,8 @@ fn leave<P: Platform>(
     grace: Grace,
 ) -> Option<Shared<Membership<P>, P>> {
     let wlock = td.kernel().ifnet_sx.xlock(td);
-    let membership = find_membership(td, ifp, name)?;
-    let group = membership.sides()?.group;
+    let membership = find_membership(ifp, name, &td.net_epoch_enter())?.try_share()?;
+    let group = membership.look(|sides| sides.group.clone())?;
     let left = ifp.groups.joined.remove(&membership) && group.members.remove(&membership);
     debug_assert!(left, "a membership in force is on both lists");
     let ended = group.refcnt() == 0;
@@ -200,17 +202,15 @@ fn keep_spare<P: Platform>(ifp: &Ifp<P>, name: &str, membership: Shared<Membersh
 
 fn first_group<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<IfName> {
     let section = td.net_epoch_enter();
-    let first = ifp.groups.joined.first(&section)?.sides()?;
-    Some(first.group.name().clone())
+    ifp.groups.joined.first(&section)?.look(|sides| sides.group.name().clone())
 }
 
-fn find_membership<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) -> Option<Shared<Membership<P>, P>> {
-    let section = td.net_epoch_enter();
-    ifp.groups
-        .joined
-        .iter(&section)
-        .find(|membership| membership.sides().is_some_and(|sides| **sides.group.name() == *name))
-        .and_then(|membership| membership.try_share())
+fn find_membership<'g, P: Platform>(
+    ifp: &Ifp<P>,
+    name: &str,
+    section: &'g Section<'_, P>,
+) -> Option<Borrowed<'g, Membership<P>, P>> {
+    ifp.groups.joined.iter(section).find(|it| it.look(|sides| **sides.group.name() == *name) == Some(true))
 }
 
 /// `SIOCGIFGROUP`: calls `each` with the name of every group of the interface, in the order of joining.
@@ -220,8 +220,10 @@ fn find_membership<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) ->
 pub fn if_getgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, mut each: impl FnMut(&str)) {
     let _rlock = td.kernel().ifnet_sx.slock(td);
     let section = td.net_epoch_enter();
-    for sides in ifp.groups.joined.iter(&section).filter_map(|membership| membership.sides()) {
-        each(sides.group.name());
+    for membership in ifp.groups.joined.iter(&section) {
+        if let Some(name) = membership.look(|sides| sides.group.name().clone()) {
+            each(&name);
+        }
     }
 }
 
@@ -238,10 +240,12 @@ pub fn if_getgroupmembers<P: Platform>(
     mut each: impl FnMut(&str),
 ) -> Result<(), Errno> {
     let _rlock = td.kernel().ifnet_sx.slock(td);
-    let group = td.curvnet().find_group(td, name).ok_or(Errno::ENOENT)?;
     let section = td.net_epoch_enter();
-    for sides in group.members.iter(&section).filter_map(|membership| membership.sides()) {
-        each(&sides.ifp.name());
+    let group = td.curvnet().find_group(name, &section).ok_or(Errno::ENOENT)?;
+    for membership in group.members.iter(&section) {
+        if let Some(ifp) = membership.look(|sides| sides.ifp.clone()) {
+            each(&ifp.name());
+        }
     }
     Ok(())
 }

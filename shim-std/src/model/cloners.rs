@@ -149,7 +149,9 @@ impl Model {
 
     /// Whether the unit is free, and the names that go with it are.
     fn is_free(&self, at: Jail, cloner: Cloner, unit: u32) -> bool {
-        !self.is_used(at, cloner, unit) && names(cloner, unit).iter().all(|name| self.lookup(at, *name).is_none())
+        let [a, b] = names(cloner, unit);
+        let is_free = |name: Name| self.lookup(at, name).is_none();
+        !self.is_used(at, cloner, unit) && is_free(a) && (a == b || is_free(b))
     }
 
     fn free_unit(&self, at: Jail, cloner: Cloner) -> Result<u32, Errno> {
@@ -231,6 +233,6 @@ fn numbers(name: &Name) -> Option<(Cloner, &str)> {
 
 /// The names that go with a unit: of both ends of an `epair`, or twice the same.
 fn names(cloner: Cloner, unit: u32) -> [Name; 2] {
-    let ends = if cloner == Cloner::Epair { [Some('a'), Some('b')] } else { [None, None] };
-    ends.map(|end| Name::numbered(cloner.name(), unit, end))
+    let name = |end| Name::numbered(cloner.name(), unit, end);
+    if cloner == Cloner::Epair { [name(Some('a')), name(Some('b'))] } else { [name(None); 2] }
 }

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::fmt::Debug;
 
 use ifnet::{
-    Errno, IfFlags, Ifp, Platform, Thread, if_foreach, if_getgroup, if_getgroupmembers, ifnet_byindex,
+    Errno, IfFlags, Ifp, NetEpoch, Platform, Thread, if_foreach, if_getgroup, if_getgroupmembers, ifnet_byindex,
     ifnet_byindexgen, ifunit, ifunit_ref, invariants,
 };
 
@@ -43,7 +43,8 @@ fn compare_part<P: Platform>(
         let _cur = td.curvnet_set(Some(subject.vnet(jail).clone()));
         if part.lists.contains(&jail) {
             compare_list(model, td, subject, jail)?;
-            part.ifaces.iter().try_for_each(|id| compare_visible(model, td, *id, jail))?;
+            let section = td.net_epoch_enter();
+            part.ifaces.iter().try_for_each(|id| compare_visible(model, td, *id, jail, &section))?;
         }
         for (_, name) in part.names.iter().filter(|(of, _)| *of == jail) {
             compare_name(model, td, jail, *name)?;
@@ -135,8 +136,14 @@ fn compare_group<P: Platform>(model: &Model, td: &Thread<'_, P>, jail: Jail, nam
 }
 
 /// A slot of the index table, as seen in the current vnet, which is this jail's.
-fn compare_visible<P: Platform>(model: &Model, td: &Thread<'_, P>, id: Id, jail: Jail) -> Result<(), String> {
-    let found = ifnet_byindex(td, id as u32, &td.net_epoch_enter()).is_some();
+fn compare_visible<P: Platform>(
+    model: &Model,
+    td: &Thread<'_, P>,
+    id: Id,
+    jail: Jail,
+    section: &NetEpoch<'_, P>,
+) -> Result<(), String> {
+    let found = ifnet_byindex(td, id as u32, section).is_some();
     let here = model.slots[id].iface.as_ref().is_some_and(|it| it.vnet == jail && !it.dying);
     same(|| format!("ifnet_byindex {id} in {jail}"), &here, &found)
 }

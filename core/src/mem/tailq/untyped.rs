@@ -256,7 +256,7 @@ impl<'q, P: Platform> Queue<'q, P> {
         if link.domain != ends.domain || !link.step(ends.id + state::LISTED, ends.id + state::LEAVING) {
             return false;
         }
-        let (before, after) = (link.before.swap(None), link.after.swap(None));
+        let (before, after) = (link.before.take(), link.after.take());
         let before_link = before.as_ref().map(|before| self.link(before.borrow()));
         let (first, head) = before_link.map_or((&ends.first, &ends.head), |before| (&before.after, &before.next));
         first.swap(after.clone());
@@ -267,7 +267,7 @@ impl<'q, P: Platform> Queue<'q, P> {
         // Only now that the element cannot be found from the head any more may readers be sent back there: a search
         // must not come back to an element whose removal it would have to wait for.
         link.place.store(ends.id + state::LEFT, Ordering::Release);
-        link.next.swap(None);
+        link.next.take();
         link.place.store(ends.id + state::FREE, Ordering::Release);
         true
     }
@@ -275,7 +275,7 @@ impl<'q, P: Platform> Queue<'q, P> {
     /// Takes all elements off. One by one: elements of a list are not dropped inside each other, and none stays marked as
     /// listed.
     pub(super) fn clear(&self) {
-        while let Some(first) = self.ends.first.swap(None) {
+        while let Some(first) = self.ends.first.take() {
             self.ends.first.swap(Some(first.clone()));
             if !self.remove(self.link(first.borrow())) {
                 break;
