@@ -98,8 +98,8 @@ pub fn check<P: Platform>(td: &Thread<'_, P>) -> Result<(), Violation> {
 /// The first [`Violation`] found.
 pub fn check_interface<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Violation> {
     let _rlock = td.kernel().ifnet_sx.slock(td);
-    let vnet = ifp.if_vnet(td);
     let section = td.net_epoch_enter();
+    let vnet = ifp.if_vnet(td);
     let look = Look { td, vnet: &vnet, section: &section };
     look.require(vnet.ifnets.contains(ifp), "I1", "an attached interface is on no list", &name_of(ifp))?;
     let found = td.kernel().index.at(ifp.index(), &section);

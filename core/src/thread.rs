@@ -64,7 +64,12 @@ impl<'k, P: Platform> Thread<'k, P> {
 
     /// `curvnet`: the vnet in whose context the thread works.
     pub fn curvnet(&self) -> VnetRef<P> {
-        self.curvnet.borrow().as_ref().unwrap_or(&self.kernel.vnet0).clone()
+        self.look_at_curvnet(VnetRef::clone)
+    }
+
+    /// What `look` says of the current vnet, without a handle being counted. It sets no context.
+    pub(crate) fn look_at_curvnet<R>(&self, look: impl FnOnce(&VnetRef<P>) -> R) -> R {
+        look(self.curvnet.borrow().as_ref().unwrap_or(&self.kernel.vnet0))
     }
 
     /// Whether a vnet context is set; without one, lookups by index see every vnet's interfaces.

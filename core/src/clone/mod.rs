@@ -276,7 +276,7 @@ pub(crate) fn if_clone_restoregroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P
     if !home.interfaces.contains(ifp) {
         return;
     }
-    if let Some(here) = td.curvnet().find_cloner(td, |ty| ty.name == home.ty.name) {
+    if let Some(here) = td.look_at_curvnet(|vnet| vnet.find_cloner(td, |ty| ty.name == home.ty.name)) {
         group_verbs::join_kind(td, ifp, &here.group);
     }
 }

@@ -296,7 +296,7 @@ fn transmit<P: Platform>(td: &Thread<'_, P>, ifp: &Ifnet<P>, packet: P::Buffer) 
     let active = lagg_of(ifp).ok_or(Errno::ENXIO)?.active().ok_or(Errno::ENETDOWN)?;
     td.preempt();
     // A port that is leaving takes no packet along into another vnet.
-    if !td.curvnet().ifnets.contains(&active) {
+    if !td.look_at_curvnet(|vnet| vnet.ifnets.contains(&active)) {
         return Err(Errno::ENETDOWN);
     }
     if_transmit(td, &active, packet, &section)

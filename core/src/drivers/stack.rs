@@ -38,7 +38,7 @@ fn tell_hooks<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, event: &Event<'_, P
 
 /// Whether an interface is attached, to the current vnet. Stable under the detach lock.
 pub(super) fn attached_here<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> bool {
-    !ifp.is_dying() && td.curvnet().ifnets.contains(ifp)
+    !ifp.is_dying() && td.look_at_curvnet(|vnet| vnet.ifnets.contains(ifp))
 }
 
 #[cfg(all(test, not(ifnet_loom)))]

@@ -38,7 +38,7 @@ pub(crate) fn rt_ifmsg<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) {
 
 /// `devctl_notify`: a message for devd, which only hears of the default vnet.
 pub(crate) fn devctl<P: Platform>(td: &Thread<'_, P>, system: &str, subsystem: &str, kind: &str, data: &str) {
-    if td.curvnet().ptr_eq(&td.kernel().vnet0) {
+    if td.look_at_curvnet(|vnet| vnet.ptr_eq(&td.kernel().vnet0)) {
         td.trace(&Record::Devctl { system, subsystem, kind, data });
     }
 }

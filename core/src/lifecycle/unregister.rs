@@ -369,7 +369,7 @@ fn delete<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<(), Errno> {
     let vnet = early.unwrap_or_else(|| ifp.if_vnet(td));
     let _work = vnet_lock(td, &vnet);
     // The name was looked up before the lock, and is the caller's only in its own vnet.
-    if ifp.is_dying() || !vnet.ptr_eq(&td.curvnet()) || !ifp.has_name(name) {
+    if ifp.is_dying() || !td.look_at_curvnet(|cur| cur.ptr_eq(&vnet)) || !ifp.has_name(name) {
         return Err(Errno::ENODEV);
     }
     let cloner = Option::clone(&*ifp.cloner.lock()).ok_or(Errno::EOPNOTSUPP)?;

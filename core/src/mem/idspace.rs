@@ -17,10 +17,13 @@ const BITS: u32 = u64::BITS;
 ///
 /// * A bit of level 0 is set if and only if its number is taken.
 /// * A bit of a higher level is set if and only if the word below that it stands for is there and is full.
-/// * Words that are not there count as empty. The last word of level 0 is not empty.
+/// * Words and levels that are not there count as empty. The last word of level 0 is not empty.
 #[derive(Debug)]
 pub struct IdSpace<A: Allocator> {
-    levels: [TryVec<u64, A>; LEVELS],
+    /// Level 0.
+    lowest: TryVec<u64, A>,
+    /// Level 1 and those above it, each made when a word below is full for the first time: most spaces have none.
+    summaries: TryVec<TryVec<u64, A>, A>,
 }
 
 fn place(id: u32) -> (usize, u64) {
@@ -30,11 +33,9 @@ fn place(id: u32) -> (usize, u64) {
 impl<A: Allocator + Clone> IdSpace<A> {
     /// A space in which no number is taken. Allocates nothing.
     pub fn new(allocator: A) -> Self {
-        Self { levels: core::array::from_fn(|_| TryVec::new(allocator.clone())) }
+        Self { lowest: TryVec::new(allocator.clone()), summaries: TryVec::new(allocator) }
     }
-}
 
-impl<A: Allocator> IdSpace<A> {
     /// Takes the lowest free number below `limit`. `None` if all of them are taken.
     ///
     /// # Errors
@@ -48,19 +49,6 @@ impl<A: Allocator> IdSpace<A> {
         }
     }
 
-    /// The number that [`alloc_lowest`](Self::alloc_lowest) would take if there were no limit.
-    #[must_use]
-    pub fn lowest_free(&self) -> Option<u32> {
-        let mut index = 0_u64;
-        for level in self.levels.iter().rev() {
-            // INVARIANT: the bit that stands for this word is clear, so the word has a clear bit or is not there. On
-            // the highest level the only word stands for all numbers.
-            let word = usize::try_from(index).ok().and_then(|index| level.get(index)).copied().unwrap_or(0);
-            index = index * u64::from(BITS) + u64::from(word.trailing_ones());
-        }
-        u32::try_from(index).ok()
-    }
-
     /// Takes this number. False if it is taken already.
     ///
     /// # Errors
@@ -72,8 +60,9 @@ impl<A: Allocator> IdSpace<A> {
         }
         // First all the room that may fail, then the changes. A level is needed only where a word below becomes full.
         let mut at = id;
-        for level in &mut self.levels {
+        for n in 0..LEVELS {
             let (index, bit) = place(at);
+            let level = self.level_mut(n)?;
             level.try_reserve((index + 1).saturating_sub(level.len()))?;
             if level.get(index).copied().unwrap_or(0) | bit != u64::MAX {
                 break;
@@ -81,8 +70,9 @@ impl<A: Allocator> IdSpace<A> {
             at = index as u32;
         }
         let mut at = id;
-        for level in &mut self.levels {
+        for n in 0..LEVELS {
             let (index, bit) = place(at);
+            let level = self.level_mut(n)?;
             while level.len() <= index {
                 // INVARIANT: the new words are empty, and the bits above that stand for them are clear or not there.
                 level.try_push(0)?;
@@ -96,13 +86,39 @@ impl<A: Allocator> IdSpace<A> {
         Ok(true)
     }
 
+    /// Level `n`; an empty one is made if it is the first that is not there.
+    fn level_mut(&mut self, n: usize) -> Result<&mut TryVec<u64, A>, NoMem> {
+        let Some(above) = n.checked_sub(1) else { return Ok(&mut self.lowest) };
+        if above == self.summaries.len() {
+            self.summaries.try_reserve_exact(1)?;
+            self.summaries.try_push(TryVec::new(self.lowest.allocator().clone()))?;
+        }
+        Ok(&mut self.summaries[above])
+    }
+}
+
+impl<A: Allocator> IdSpace<A> {
+    /// The number that [`alloc_lowest`](Self::alloc_lowest) would take if there were no limit.
+    #[must_use]
+    pub fn lowest_free(&self) -> Option<u32> {
+        let mut index = 0_u64;
+        for level in self.summaries.iter().rev().chain([&self.lowest]) {
+            // INVARIANT: the bit that stands for this word is clear, so the word has a clear bit or is not there. The only
+            // word of the highest level stands for all numbers, if that level is there; if it is not, the first word
+            // of the highest that is there is not full.
+            let word = usize::try_from(index).ok().and_then(|index| level.get(index)).copied().unwrap_or(0);
+            index = index * u64::from(BITS) + u64::from(word.trailing_ones());
+        }
+        u32::try_from(index).ok()
+    }
+
     /// Gives this number back. False if it was not taken. Never allocates.
     pub fn give(&mut self, id: u32) -> bool {
         if !self.is_taken(id) {
             return false;
         }
         let mut at = id;
-        for level in &mut self.levels {
+        for level in core::iter::once(&mut self.lowest).chain(&mut *self.summaries) {
             let (index, bit) = place(at);
             let was_full = level[index] == u64::MAX;
             level[index] &= !bit;
@@ -113,8 +129,8 @@ impl<A: Allocator> IdSpace<A> {
         }
         // Each word is dropped once for the time that it was pushed, so this costs no more than taking did. A word that
         // is not there counts as empty on every level.
-        while self.levels[0].last() == Some(&0) {
-            self.levels[0].pop();
+        while self.lowest.last() == Some(&0) {
+            self.lowest.pop();
         }
         true
     }
@@ -123,13 +139,13 @@ impl<A: Allocator> IdSpace<A> {
     #[must_use]
     pub fn is_taken(&self, id: u32) -> bool {
         let (index, bit) = place(id);
-        self.levels[0].get(index).is_some_and(|word| word & bit != 0)
+        self.lowest.get(index).is_some_and(|word| word & bit != 0)
     }
 
     /// The highest number that is taken: `if_index`. Does not search: the last word of the lowest level is never empty.
     #[must_use]
     pub fn highest(&self) -> Option<u32> {
-        let (last, below) = self.levels[0].split_last()?;
+        let (last, below) = self.lowest.split_last()?;
         Some(below.len() as u32 * BITS + (BITS - 1 - last.leading_zeros()))
     }
 }

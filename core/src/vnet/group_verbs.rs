@@ -241,7 +241,7 @@ pub fn if_getgroupmembers<P: Platform>(
 ) -> Result<(), Errno> {
     let _rlock = td.kernel().ifnet_sx.slock(td);
     let section = td.net_epoch_enter();
-    let group = td.curvnet().find_group(name, &section).ok_or(Errno::ENOENT)?;
+    let group = td.look_at_curvnet(|vnet| vnet.find_group(name, &section)).ok_or(Errno::ENOENT)?;
     for membership in group.members.iter(&section) {
         if let Some(ifp) = membership.look(|sides| sides.ifp.clone()) {
             each(&ifp.name());

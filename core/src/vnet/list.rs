@@ -97,14 +97,14 @@ pub(crate) fn if_unlink_ifnet<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, vmo
 /// The pointer is bare: the interface may be detached and freed at any time after.
 pub fn ifunit<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<Ifp<P>> {
     td.preempt();
-    td.curvnet().names.lock().find(name, |_| true)
+    td.look_at_curvnet(|vnet| vnet.names.lock().find(name, |_| true))
 }
 
 /// `ifunit_ref`: the same, with a reference; an interface that is dying is not found.
 #[cfg_attr(feature = "holders", track_caller)]
 pub fn ifunit_ref<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<IfnetRef<P>> {
     td.preempt();
-    let ifp = td.curvnet().names.lock().find(name, |ifp| !ifp.is_dying())?;
+    let ifp = td.look_at_curvnet(|vnet| vnet.names.lock().find(name, |ifp| !ifp.is_dying()))?;
     if_try_ref(&ifp)
 }
 

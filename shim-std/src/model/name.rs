@@ -11,9 +11,8 @@ impl Name {
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut bytes = [0; 16];
-        for (to, from) in bytes.iter_mut().zip(text.bytes()) {
-            *to = from;
-        }
+        let len = text.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
         Self(bytes)
     }
 

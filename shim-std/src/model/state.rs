@@ -285,6 +285,7 @@ impl Model {
         }
         for listener in self.listeners.iter_mut().filter(|listener| listener.on == Some(id)) {
             listener.on = None;
+            self.touched.listeners = true;
         }
     }
 
