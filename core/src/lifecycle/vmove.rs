@@ -111,7 +111,7 @@ fn loan<P: Platform>(
 ) -> Result<IfnetRef<P>, Errno> {
     td.assert_can_sleep("if_vmove_loan");
     let found = ifunit(td, name).ok_or(Errno::ENXIO)?;
-    if td.look_at_curvnet(|vnet| vnet.ptr_eq(target)) {
+    if target.ptr_eq(&td.curvnet()) {
         return Err(Errno::EEXIST);
     }
     let ifp = if td.hazard(Hazard::LoanWeakPointer) { found_again(td, found)? } else { found };
@@ -207,8 +207,7 @@ fn move_out<P: Platform>(
         return Err(Errno::EBUSY);
     }
     // The bare pointer is proven before it is used: on the list, and still under the name that was asked for.
-    let listed =
-        |ifp: &IfnetRef<P>| td.look_at_curvnet(|vnet| vnet.ifnets.contains(ifp)) || td.hazard(Hazard::IfcntDrift);
+    let listed = |ifp: &IfnetRef<P>| td.curvnet().ifnets.contains(ifp) || td.hazard(Hazard::IfcntDrift);
     let moved = if_try_ref(ifp).filter(listed).ok_or(Errno::ENODEV)?;
     if ifp.name() != *name && !td.hazard(Hazard::LoanWeakPointer) {
         return Err(Errno::ENODEV);

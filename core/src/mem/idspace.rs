@@ -1,41 +1,49 @@
 //! Numbers that are taken and given back, lowest first: interface indexes, units of cloners, vnets.
 //!
-//! A bitmap with a summary on top: a bit of level `n + 1` is set when its whole word of level `n` is. The lowest free
-//! number is found by looking at one word of each level. One level does for 64 numbers, three for 262,144.
+//! A bitmap with a summary on top, which has a bit for each word of the bitmap that is full. The lowest free number is found
+//! by looking along the summary, one word for 4,096 numbers.
 
 use allocator_api2::alloc::Allocator;
 
 use super::{NoMem, TryVec};
 
-/// How many levels are ever needed for numbers of 32 bits: `64^6 > 2^32`.
-const LEVELS: usize = 6;
 const BITS: u32 = u64::BITS;
 
 /// A set of numbers that are in use.
 ///
 /// # Invariants
 ///
-/// * A bit of level 0 is set if and only if its number is taken.
-/// * A bit of a higher level is set if and only if the word below that it stands for is there and is full.
-/// * Words and levels that are not there count as empty. The last word of level 0 is not empty.
+/// * A bit of `words` is set if and only if its number is taken.
+/// * A bit of `full` is set if and only if the word that it stands for is there and is full.
+/// * Words that are not there count as empty. The last one of `words` is not empty.
 #[derive(Debug)]
 pub struct IdSpace<A: Allocator> {
-    /// Level 0.
-    lowest: TryVec<u64, A>,
-    /// Level 1 and those above it, each made when a word below is full for the first time: most spaces have none.
-    summaries: TryVec<TryVec<u64, A>, A>,
+    words: TryVec<u64, A>,
+    full: TryVec<u64, A>,
 }
 
+/// The word and the bit of a number.
 fn place(id: u32) -> (usize, u64) {
     ((id / BITS) as usize, 1 << (id % BITS))
+}
+
+/// Sets a bit of the word `at`.
+fn set<A: Allocator>(words: &mut TryVec<u64, A>, at: usize, bit: u64) -> Result<(), NoMem> {
+    while words.len() <= at {
+        words.try_push(0)?;
+    }
+    words[at] |= bit;
+    Ok(())
 }
 
 impl<A: Allocator + Clone> IdSpace<A> {
     /// A space in which no number is taken. Allocates nothing.
     pub fn new(allocator: A) -> Self {
-        Self { lowest: TryVec::new(allocator.clone()), summaries: TryVec::new(allocator) }
+        Self { words: TryVec::new(allocator.clone()), full: TryVec::new(allocator) }
     }
+}
 
+impl<A: Allocator> IdSpace<A> {
     /// Takes the lowest free number below `limit`. `None` if all of them are taken.
     ///
     /// # Errors
@@ -49,6 +57,18 @@ impl<A: Allocator + Clone> IdSpace<A> {
         }
     }
 
+    /// The number that [`alloc_lowest`](Self::alloc_lowest) would take if there were no limit.
+    #[must_use]
+    pub fn lowest_free(&self) -> Option<u32> {
+        let lowest_clear = |words: &[u64], at: usize| {
+            at as u64 * u64::from(BITS) + u64::from(words.get(at).map_or(0, |word| word.trailing_ones()))
+        };
+        let some_not_full = self.full.iter().position(|word| *word != u64::MAX).unwrap_or(self.full.len());
+        // INVARIANT: the word that is found is not full, or not there.
+        let word = lowest_clear(&self.full, some_not_full);
+        u32::try_from(lowest_clear(&self.words, usize::try_from(word).ok()?)).ok()
+    }
+
     /// Takes this number. False if it is taken already.
     ///
     /// # Errors
@@ -58,58 +78,15 @@ impl<A: Allocator + Clone> IdSpace<A> {
         if self.is_taken(id) {
             return Ok(false);
         }
-        // First all the room that may fail, then the changes. A level is needed only where a word below becomes full.
-        let mut at = id;
-        for n in 0..LEVELS {
-            let (index, bit) = place(at);
-            let level = self.level_mut(n)?;
-            level.try_reserve((index + 1).saturating_sub(level.len()))?;
-            if level.get(index).copied().unwrap_or(0) | bit != u64::MAX {
-                break;
-            }
-            at = index as u32;
+        let (at, bit) = place(id);
+        let (summary, full) = place(at as u32);
+        // First the room that may fail, then the changes. Empty words at the end of the summary are none.
+        self.words.try_reserve((at + 1).saturating_sub(self.words.len()))?;
+        if self.words.get(at).is_some_and(|word| word | bit == u64::MAX) {
+            set(&mut self.full, summary, full)?;
         }
-        let mut at = id;
-        for n in 0..LEVELS {
-            let (index, bit) = place(at);
-            let level = self.level_mut(n)?;
-            while level.len() <= index {
-                // INVARIANT: the new words are empty, and the bits above that stand for them are clear or not there.
-                level.try_push(0)?;
-            }
-            level[index] |= bit;
-            if level[index] != u64::MAX {
-                break;
-            }
-            at = index as u32;
-        }
+        set(&mut self.words, at, bit)?;
         Ok(true)
-    }
-
-    /// Level `n`; an empty one is made if it is the first that is not there.
-    fn level_mut(&mut self, n: usize) -> Result<&mut TryVec<u64, A>, NoMem> {
-        let Some(above) = n.checked_sub(1) else { return Ok(&mut self.lowest) };
-        if above == self.summaries.len() {
-            self.summaries.try_reserve_exact(1)?;
-            self.summaries.try_push(TryVec::new(self.lowest.allocator().clone()))?;
-        }
-        Ok(&mut self.summaries[above])
-    }
-}
-
-impl<A: Allocator> IdSpace<A> {
-    /// The number that [`alloc_lowest`](Self::alloc_lowest) would take if there were no limit.
-    #[must_use]
-    pub fn lowest_free(&self) -> Option<u32> {
-        let mut index = 0_u64;
-        for level in self.summaries.iter().rev().chain([&self.lowest]) {
-            // INVARIANT: the bit that stands for this word is clear, so the word has a clear bit or is not there. The only
-            // word of the highest level stands for all numbers, if that level is there; if it is not, the first word
-            // of the highest that is there is not full.
-            let word = usize::try_from(index).ok().and_then(|index| level.get(index)).copied().unwrap_or(0);
-            index = index * u64::from(BITS) + u64::from(word.trailing_ones());
-        }
-        u32::try_from(index).ok()
     }
 
     /// Gives this number back. False if it was not taken. Never allocates.
@@ -117,20 +94,15 @@ impl<A: Allocator> IdSpace<A> {
         if !self.is_taken(id) {
             return false;
         }
-        let mut at = id;
-        for level in core::iter::once(&mut self.lowest).chain(&mut *self.summaries) {
-            let (index, bit) = place(at);
-            let was_full = level[index] == u64::MAX;
-            level[index] &= !bit;
-            if !was_full {
-                break;
-            }
-            at = index as u32;
+        let (at, bit) = place(id);
+        if self.words[at] == u64::MAX {
+            let (summary, full) = place(at as u32);
+            self.full[summary] &= !full;
         }
-        // Each word is dropped once for the time that it was pushed, so this costs no more than taking did. A word that
-        // is not there counts as empty on every level.
-        while self.lowest.last() == Some(&0) {
-            self.lowest.pop();
+        self.words[at] &= !bit;
+        // Each word is dropped once for the time that it was pushed, so this costs no more than taking did.
+        while self.words.last() == Some(&0) {
+            self.words.pop();
         }
         true
     }
@@ -138,14 +110,14 @@ impl<A: Allocator> IdSpace<A> {
     /// Whether the number is taken.
     #[must_use]
     pub fn is_taken(&self, id: u32) -> bool {
-        let (index, bit) = place(id);
-        self.lowest.get(index).is_some_and(|word| word & bit != 0)
+        let (at, bit) = place(id);
+        self.words.get(at).is_some_and(|word| word & bit != 0)
     }
 
-    /// The highest number that is taken: `if_index`. Does not search: the last word of the lowest level is never empty.
+    /// The highest number that is taken: `if_index`. Does not search: the last word is never empty.
     #[must_use]
     pub fn highest(&self) -> Option<u32> {
-        let (last, below) = self.lowest.split_last()?;
+        let (last, below) = self.words.split_last()?;
         Some(below.len() as u32 * BITS + (BITS - 1 - last.leading_zeros()))
     }
 }
@@ -178,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_carry() {
+    fn the_summary_carries() {
         let mut ids = IdSpace::new(Arena::default());
         let n = if cfg!(miri) { 64 * 3 } else { 64 * 64 * 3 };
         for id in 0..n {

@@ -74,6 +74,8 @@ impl<P: Platform> Slot<P> {
     }
 
     /// Takes out what is in the slot. Looks first: many slots are empty, and a look costs less than a swap.
+    // Not inlined: the end of an object does this for each of its slots.
+    #[inline(never)]
     pub(super) fn take(&self) -> Option<AnyShared<P>> {
         if self.is_empty() { None } else { self.swap(None) }
     }

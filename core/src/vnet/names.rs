@@ -94,23 +94,27 @@ impl<P: Platform> NameTable<P> {
     /// name.
     pub(crate) fn find(&self, name: &str, wanted: impl Fn(&Ifp<P>) -> bool) -> Option<Ifp<P>> {
         let (mut first, mut alternative) = (None, None);
-        self.has_entry(name, &mut |state| {
-            match state {
-                State::Live { ifp, order } if wanted(ifp) && first.as_ref().is_none_or(|(_, least)| order < least) => {
-                    first = Some((ifp.clone(), *order));
+        self.entry(name, &mut |entry| {
+            match &entry.state {
+                State::Live { ifp, order } if wanted(ifp) && first.is_none_or(|(_, least)| *order < least) => {
+                    first = Some((ifp, *order));
                 }
-                State::Alternative { ifp } if alternative.is_none() && wanted(ifp) => alternative = Some(ifp.clone()),
+                State::Alternative { ifp } if alternative.is_none() && wanted(ifp) => alternative = Some(ifp),
                 _ => {}
             }
             false
         });
-        first.map(|(ifp, _)| ifp).or(alternative)
+        first.map(|(ifp, _)| ifp).or(alternative).cloned()
     }
 
-    /// Whether there is an entry of this name that is `wanted`. One function, and not an iterator for each question: what is
-    /// small is called often.
-    fn has_entry(&self, name: &str, wanted: &mut dyn FnMut(&State<P>) -> bool) -> bool {
-        self.table.find(hash_str(name), |entry| *entry.name == *name && wanted(&entry.state)).is_some()
+    /// An entry of this name that is `wanted`. One function, and not an iterator for each question: what is small is called
+    /// often.
+    fn entry<'a>(&'a self, name: &str, wanted: &mut dyn FnMut(&'a Entry<P>) -> bool) -> Option<&'a Entry<P>> {
+        self.table.find(hash_str(name), |entry| *entry.name == *name && wanted(entry))
+    }
+
+    fn has_entry(&self, name: &str, wanted: impl Fn(&State<P>) -> bool) -> bool {
+        self.entry(name, &mut |entry| wanted(&entry.state)).is_some()
     }
 
     /// Takes an entry of this name that is `wanted` out.
@@ -125,12 +129,12 @@ impl<P: Platform> NameTable<P> {
 
     /// Whether the name is in use or reserved.
     pub(crate) fn is_taken(&self, name: &str) -> bool {
-        self.has_entry(name, &mut |_| true)
+        self.has_entry(name, |_| true)
     }
 
     /// Whether an interface of this name is on the list.
     pub(crate) fn is_linked(&self, name: &str) -> bool {
-        self.has_entry(name, &mut |state| matches!(state, State::Live { .. }))
+        self.has_entry(name, |state| matches!(state, State::Live { .. }))
     }
 
     /// Takes a name that is free, for thread `by` to link soon. `Ok(false)` if it is taken.
@@ -150,7 +154,7 @@ impl<P: Platform> NameTable<P> {
 
     /// Whether `by` has reserved the name.
     pub(crate) fn is_reserved_by(&self, name: &str, by: ThreadId) -> bool {
-        self.has_entry(name, &mut |state| state.is_reserved_by(by))
+        self.has_entry(name, |state| state.is_reserved_by(by))
     }
 
     /// Puts a linked interface in, in the place that the caller held; a reservation of `by` turns live.
@@ -203,12 +207,12 @@ impl<P: Platform> NameTable<P> {
 
     /// Whether the table has this interface under this name.
     pub(crate) fn has(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
-        self.has_entry(name, &mut |state| state.is_first_of(ifp))
+        self.has_entry(name, |state| state.is_first_of(ifp))
     }
 
     /// Whether the table has this further name of this interface.
     pub(crate) fn has_alternative(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
-        self.has_entry(name, &mut |state| state.is_alternative_of(ifp))
+        self.has_entry(name, |state| state.is_alternative_of(ifp))
     }
 
     /// The number of further names in the table.

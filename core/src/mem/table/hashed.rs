@@ -62,8 +62,8 @@ impl<T, A: Allocator> Store<T, A> {
         self.table.insert_unique(hash, (hash, value), hash_of);
     }
 
-    pub(super) fn find(&self, hash: u64, mut eq: impl FnMut(&T) -> bool) -> Option<&T> {
-        self.table.find(hash, |(found, value)| *found == hash && eq(value)).map(|(_, value)| value)
+    pub(super) fn find<'a>(&'a self, hash: u64, mut eq: impl FnMut(&'a T) -> bool) -> Option<&'a T> {
+        self.iter_hash(hash).find(|value| eq(value))
     }
 
     pub(super) fn find_mut(&mut self, hash: u64, mut eq: impl FnMut(&T) -> bool) -> Option<&mut T> {

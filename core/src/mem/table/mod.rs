@@ -109,7 +109,7 @@ impl<T, A: Allocator> TryTable<T, A> {
     }
 
     /// A value of this hash that `eq` accepts.
-    pub fn find(&self, hash: u64, eq: impl FnMut(&T) -> bool) -> Option<&T> {
+    pub fn find<'a>(&'a self, hash: u64, eq: impl FnMut(&'a T) -> bool) -> Option<&'a T> {
         self.store.find(hash, eq)
     }
 

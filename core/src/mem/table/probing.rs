@@ -70,7 +70,7 @@ impl<T, A: Allocator> Store<T, A> {
         self.len += 1;
     }
 
-    pub(super) fn find(&self, hash: u64, mut eq: impl FnMut(&T) -> bool) -> Option<&T> {
+    pub(super) fn find<'a>(&'a self, hash: u64, mut eq: impl FnMut(&'a T) -> bool) -> Option<&'a T> {
         let index = self.position(hash, &mut eq)?;
         self.slots[index].as_ref().map(|(_, value)| value)
     }
