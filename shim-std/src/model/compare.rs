@@ -59,7 +59,7 @@ fn compare_part<P: Platform>(
             compare_slot(model, td, subject, *id)?;
         }
     }
-    for listener in model.listeners.iter().filter(|_| part.listeners) {
+    for listener in &model.listeners {
         let found = subject.listeners.iter().find(|(number, _)| *number == listener.number);
         let listens = found.is_some_and(|(_, tap)| tap.poll().is_ok());
         same(|| format!("listener {} listens", listener.number), &listener.on.is_some(), &listens)?;

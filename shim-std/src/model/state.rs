@@ -285,7 +285,6 @@ impl Model {
         }
         for listener in self.listeners.iter_mut().filter(|listener| listener.on == Some(id)) {
             listener.on = None;
-            self.touched.listeners = true;
         }
     }
 

@@ -15,18 +15,15 @@ pub(super) struct Touched {
     pub(super) names: Vec<(Jail, Name)>,
     /// Groups in vnets.
     pub(super) groups: Vec<(Jail, Name)>,
-    /// A listener.
-    pub(super) listeners: bool,
 }
 
 impl Touched {
     pub(super) fn clear(&mut self) {
-        let Self { ifaces, lists, names, groups, listeners } = self;
+        let Self { ifaces, lists, names, groups } = self;
         ifaces.clear();
         lists.clear();
         names.clear();
         groups.clear();
-        *listeners = false;
     }
 
     /// All vnets of which something is to be compared, each once.
@@ -55,7 +52,7 @@ impl Touched {
 
     /// All that can be seen. Names and groups of one vnet are looked for in all: they must not be seen there.
     pub(super) fn everything(model: &Model) -> Self {
-        let mut all = Self { ifaces: (1..model.slots.len()).collect(), listeners: true, ..Self::default() };
+        let mut all = Self { ifaces: (1..model.slots.len()).collect(), ..Self::default() };
         for stack in &model.stacks {
             all.lists.push(stack.jail);
             for (_, it) in model.ifaces() {

@@ -72,7 +72,6 @@ impl Model {
                 let on = self.lookup_ref(at, name).filter(|id| self.iface(*id).has_tap());
                 let on = Some(on.ok_or(Errno::ENXIO)?);
                 self.listeners.push(Listener { number: listener, on });
-                self.touched.listeners = true;
                 Ok(Made::Nothing)
             }
             Op::Close { listener } => {
