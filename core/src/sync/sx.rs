@@ -309,7 +309,7 @@ impl<P: Platform> Sx<P> {
     }
 
     fn acquired(&self, td: &Td<'_, P>, exclusive: bool, location: &'static Location<'static>) {
-        td.push_held(self.channel(), &self.class, self.name, Hold::once(exclusive, location));
+        td.push_held(self.channel(), &self.class, self.name, exclusive, location);
         td.platform().lock_event(td.id(), self.name, LockEvent::Acquired { exclusive });
     }
 

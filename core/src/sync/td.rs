@@ -18,18 +18,17 @@ use crate::platform::{Channel, Platform, ThreadId};
 pub(super) const HELD_MAX: usize = 16;
 
 /// One lock that a thread holds.
+// Its fields are numbers and references, and none is a struct: what is made of them is stored field by field, where a
+// struct inside would be copied by a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     /// Which lock: its address.
     pub(super) lock: Channel,
-    pub(super) class: LockClass,
+    /// What it is called.
     pub(super) name: &'static str,
-    pub(super) hold: Hold,
-}
-
-/// How a thread holds a lock. Apart from [`Held`], which is too large to be handed around at every acquisition.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hold {
+    /// The index of its class, and what that is called.
+    pub(super) class: u8,
+    pub(super) class_name: &'static str,
     pub(super) exclusive: bool,
     /// How often the thread holds it; at least 1.
     pub(super) depth: u32,
@@ -37,11 +36,29 @@ pub(super) struct Hold {
     pub(super) location: &'static Location<'static>,
 }
 
-impl Hold {
+impl Held {
     /// Held once, since `location`.
-    pub(super) const fn once(exclusive: bool, location: &'static Location<'static>) -> Self {
-        Self { exclusive, depth: 1, location }
+    const fn once(
+        lock: Channel,
+        class: &LockClass,
+        name: &'static str,
+        exclusive: bool,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Self { lock, name, class: class.index, class_name: class.name, exclusive, depth: 1, location }
     }
+
+    const fn hold(&self) -> Hold {
+        Hold { exclusive: self.exclusive, depth: self.depth, location: self.location }
+    }
+}
+
+/// How a thread holds a lock: what a lock asks of its [`Held`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    pub(super) exclusive: bool,
+    pub(super) depth: u32,
+    pub(super) location: &'static Location<'static>,
 }
 
 /// A thread of control of the emulated kernel, as locks and epochs see it. Not `Sync`: it belongs to its thread.
@@ -177,12 +194,12 @@ impl<'p, P: Platform> Td<'p, P> {
     pub fn for_each_held(&self, mut visit: impl FnMut(&'static str, bool)) {
         // A copy, so that `visit` may take and release locks.
         let held = self.held.borrow().clone();
-        held.iter().for_each(|held| visit(held.name, held.hold.exclusive));
+        held.iter().for_each(|held| visit(held.name, held.exclusive));
     }
 
     /// How this thread holds `lock`, if it does.
     pub(super) fn held(&self, lock: Channel) -> Option<Hold> {
-        self.held.borrow().iter().find(|held| held.lock == lock).map(|held| held.hold)
+        self.held.borrow().iter().find(|held| held.lock == lock).map(Held::hold)
     }
 
     /// Runs the witness on an acquisition that may block, before it does: `WITNESS_CHECKORDER`.
@@ -211,7 +228,7 @@ impl<'p, P: Platform> Td<'p, P> {
         name: &'static str,
         at: &'static Location<'static>,
     ) {
-        let wanted = Held { lock, class: *class, name, hold: Hold::once(true, at) };
+        let wanted = Held::once(lock, class, name, true, at);
         // A copy: the report goes to the host, which may look at this thread again.
         let held = self.held.borrow().clone();
         witness.check(self.platform, self.id, &held, &wanted);
@@ -225,20 +242,27 @@ impl<'p, P: Platform> Td<'p, P> {
     // Not inlined: a copy from one known place to another is a `memcpy`; put together with the caller's it is a `memmove`,
     // of which a small kernel has no other use.
     #[inline(never)]
-    pub(super) fn push_held(&self, lock: Channel, class: &LockClass, name: &'static str, hold: Hold) {
-        if self.held.borrow_mut().push(Held { lock, class: *class, name, hold }).is_err() {
+    pub(super) fn push_held(
+        &self,
+        lock: Channel,
+        class: &LockClass,
+        name: &'static str,
+        exclusive: bool,
+        location: &'static Location<'static>,
+    ) {
+        if self.held.borrow_mut().push(Held::once(lock, class, name, exclusive, location)).is_err() {
             self.panic(format_args!("{name}: thread {} holds more than {HELD_MAX} sx locks", self.id.0));
         }
     }
 
     /// Acquires `lock`, which this thread holds, once more.
     pub(super) fn recurse(&self, lock: Channel) {
-        self.update_held(lock, |hold| hold.depth += 1);
+        self.update_held(lock, |held| held.depth += 1);
     }
 
     /// Changes between shared and exclusive: `WITNESS_UPGRADE`, `WITNESS_DOWNGRADE`.
     pub(super) fn set_exclusive(&self, lock: Channel, exclusive: bool) {
-        self.update_held(lock, |hold| hold.exclusive = exclusive);
+        self.update_held(lock, |held| held.exclusive = exclusive);
     }
 
     /// Gives `lock` back once; `true` when the thread does not hold it any more: `WITNESS_UNLOCK`.
@@ -246,8 +270,8 @@ impl<'p, P: Platform> Td<'p, P> {
         let mut stack = self.held.borrow_mut();
         // Guards borrow this `Td`, so the lock of a guard is on the stack. Locks are released in any order.
         let Some(position) = stack.iter().rposition(|held| held.lock == lock) else { return false };
-        stack[position].hold.depth -= 1;
-        let last = stack[position].hold.depth == 0;
+        stack[position].depth -= 1;
+        let last = stack[position].depth == 0;
         if last {
             for at in position + 1..stack.len() {
                 stack[at - 1] = stack[at];
@@ -257,9 +281,9 @@ impl<'p, P: Platform> Td<'p, P> {
         last
     }
 
-    fn update_held(&self, lock: Channel, change: impl FnOnce(&mut Hold)) {
+    fn update_held(&self, lock: Channel, change: impl FnOnce(&mut Held)) {
         if let Some(held) = self.held.borrow_mut().iter_mut().find(|held| held.lock == lock) {
-            change(&mut held.hold);
+            change(held);
         }
     }
 }

@@ -30,8 +30,8 @@ use crate::platform::{Platform, ThreadId};
 /// A role that locks play; the unit in which the witness thinks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LockClass {
-    index: u8,
-    name: &'static str,
+    pub(super) index: u8,
+    pub(super) name: &'static str,
 }
 
 impl LockClass {
@@ -166,7 +166,7 @@ impl Witness {
     /// Whether there is nothing to learn or to report when `wanted` is taken with `held` held.
     #[inline]
     pub(super) fn knows(&self, held: &[Held], wanted: &LockClass) -> bool {
-        held.iter().all(|held| self.has_met(held.class.index(), wanted.index()))
+        held.iter().all(|held| self.has_met(held.class.into(), wanted.index()))
     }
 
     /// Whether an order was accepted or reported before.
@@ -178,7 +178,7 @@ impl Witness {
     pub(super) fn check<P: Platform>(&self, host: &P, thread: ThreadId, held: &[Held], wanted: &Held) {
         // Newest first, as FreeBSD looks: the innermost lock makes the most telling report.
         for held in held.iter().rev() {
-            let Some(route) = self.learn(&held.class, wanted) else { continue };
+            let Some(route) = self.learn(held, wanted) else { continue };
             self.reports.fetch_add(1, Ordering::Relaxed);
             host.lock_order_reversal(thread, format_args!("{}", Report { held, wanted, route: &route, witness: self }));
         }
@@ -186,8 +186,8 @@ impl Witness {
 
     /// Adds the order "`first`, then `wanted`". When that would close a cycle, it is not added, and the route from
     /// `wanted` back to `first` is returned (empty for two locks of one class), the first time for each pair.
-    fn learn(&self, first: &LockClass, wanted: &Held) -> Option<Route> {
-        let (from, to) = (first.index(), wanted.class.index());
+    fn learn(&self, first: &Held, wanted: &Held) -> Option<Route> {
+        let (from, to) = (first.class.into(), wanted.class.into());
         let mut known = self.known.lock();
         if self.has_met(from, to) {
             return None;
@@ -199,9 +199,9 @@ impl Witness {
         // INVARIANT: there is no way from `to` to `from`, so this edge closes no cycle; and it is added under the lock.
         self.orders.insert(from, to);
         // Full: the order counts all the same, see `ORIGINS_MAX`.
-        let _ = known.origins.push(Origin { first: first.index, second: wanted.class.index, at: wanted.hold.location });
-        known.names[from] = first.name;
-        known.names[to] = wanted.class.name;
+        let _ = known.origins.push(Origin { first: first.class, second: wanted.class, at: wanted.location });
+        known.names[from] = first.class_name;
+        known.names[to] = wanted.class_name;
         None
     }
 
@@ -268,23 +268,19 @@ impl fmt::Display for Report<'_> {
         let Self { held, wanted, route, witness } = self;
         // Copied out, so that nothing is written under the lock.
         let name = |class: u8| witness.known.lock().names[usize::from(class)];
-        let duplicate = held.class.index == wanted.class.index;
+        let duplicate = held.class == wanted.class;
         if duplicate {
-            writeln!(f, "acquiring duplicate lock of same type: \"{}\"", wanted.class.name)?;
+            writeln!(f, "acquiring duplicate lock of same type: \"{}\"", wanted.class_name)?;
         } else {
             writeln!(f, "lock order reversal:")?;
         }
-        writeln!(f, " 1st {} ({}, sx) @ {}", held.name, held.class.name, held.hold.location)?;
-        writeln!(f, " 2nd {} ({}, sx) @ {}", wanted.name, wanted.class.name, wanted.hold.location)?;
+        writeln!(f, " 1st {} ({}, sx) @ {}", held.name, held.class_name, held.location)?;
+        writeln!(f, " 2nd {} ({}, sx) @ {}", wanted.name, wanted.class_name, wanted.location)?;
         for Origin { first, second, at } in route.iter() {
             writeln!(f, "lock order {} -> {} established at {at}", name(*first), name(*second))?;
         }
         if !duplicate {
-            writeln!(
-                f,
-                "lock order {} -> {} attempted at {}",
-                held.class.name, wanted.class.name, wanted.hold.location
-            )?;
+            writeln!(f, "lock order {} -> {} attempted at {}", held.class_name, wanted.class_name, wanted.location)?;
         }
         Ok(())
     }
