@@ -80,6 +80,13 @@ impl<P: Platform> Slot<P> {
         if self.is_empty() { None } else { self.swap(None) }
     }
 
+    /// Puts `new`, if there is any, into a slot that is empty.
+    pub(super) fn put(&self, new: Option<AnyShared<P>>) {
+        if new.is_some() {
+            self.swap(new);
+        }
+    }
+
     /// Fills an empty slot. False if it is full; `new` is given up then.
     fn fill(&self, new: AnyShared<P>) -> bool {
         let new = new.into_header();

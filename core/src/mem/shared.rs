@@ -57,9 +57,9 @@ pub(super) struct Block<T, P: Platform> {
 }
 
 impl<P: Platform> Header<P> {
-    /// Counts one more handle, made from one that exists.
-    pub(super) fn acquire(&self) {
-        let old = self.count.fetch_add(1, Ordering::Relaxed);
+    /// Counts so many more handles, made from one that exists.
+    pub(super) fn acquire(&self, handles: u32) {
+        let old = self.count.fetch_add(handles, Ordering::Relaxed);
         Self::check_room(old);
     }
 
@@ -103,13 +103,24 @@ impl<P: Platform> Header<P> {
 // Not inlined: handles are given up in hundreds of places. Beside the atomic step a call costs little.
 #[inline(never)]
 pub(super) unsafe fn release<P: Platform>(header: NonNull<Header<P>>) {
-    // SAFETY: the caller's handle keeps the block alive up to the decrement.
+    // SAFETY: the caller's promise.
+    unsafe { release_many(header, 1) };
+}
+
+/// Gives up so many handles of an object in one step.
+///
+/// # Safety
+///
+/// As [`release`], for each of them; there is at least one.
+#[inline(never)]
+pub(super) unsafe fn release_many<P: Platform>(header: NonNull<Header<P>>, handles: u32) {
+    // SAFETY: the caller's handles keep the block alive up to the decrement.
     let this = unsafe { header.as_ref() };
     this.domain.platform().preempt();
-    // Release: all that was done through this handle comes before. Acquire: the last one sees all of that.
-    let old = this.count.fetch_sub(1, Ordering::AcqRel);
-    debug_assert!(old != 0, "a handle was given up that was not counted");
-    if old != 1 {
+    // Release: all that was done through these handles comes before. Acquire: the last one sees all of that.
+    let old = this.count.fetch_sub(handles, Ordering::AcqRel);
+    debug_assert!(old >= handles, "a handle was given up that was not counted");
+    if old != handles {
         return;
     }
     // Nobody can have it queued for a deferred function any more: such a function owns a handle until it has run.
@@ -269,7 +280,7 @@ impl<T, P: Platform> Shared<T, P> {
 
 impl<T, P: Platform> Clone for Shared<T, P> {
     fn clone(&self) -> Self {
-        self.header().acquire();
+        self.header().acquire(1);
         Self { block: self.block, owns: PhantomData }
     }
 }

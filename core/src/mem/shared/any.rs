@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use super::{Block, Borrowed, Header, Shared, release};
+use super::{Block, Borrowed, Header, Shared, release, release_many};
 use crate::epoch::DomainRef;
 use crate::platform::Platform;
 
@@ -67,7 +67,7 @@ impl<P: Platform> AnyShared<P> {
     #[must_use]
     pub fn to_shared<T: Send + Sync + 'static>(&self) -> Option<Shared<T, P>> {
         let block = self.block_of::<T>()?;
-        self.header().acquire();
+        self.header().acquire(1);
         Some(Shared { block, owns: PhantomData })
     }
 
@@ -115,6 +115,25 @@ impl<P: Platform> AnyShared<P> {
         Shared { block: self.into_header().cast(), owns: PhantomData }
     }
 
+    /// Three more handles: what an element of a list is held by. They are counted in one step.
+    pub(in crate::mem) fn thrice(&self) -> [Self; 3] {
+        self.header().acquire(3);
+        [(); 3].map(|()| Self { header: self.header })
+    }
+
+    /// Gives up three handles, in one step if they are of one object.
+    pub(in crate::mem) fn give_up(handles: [Option<Self>; 3]) {
+        if let [Some(one), Some(two), Some(three)] = &handles
+            && one.header == two.header
+            && two.header == three.header
+        {
+            let header = one.header;
+            core::mem::forget(handles);
+            // SAFETY: the three were handles of this object, and end here.
+            unsafe { release_many(header, 3) };
+        }
+    }
+
     fn block_of<T: 'static>(&self) -> Option<NonNull<Block<T, P>>> {
         ((self.header().kind.type_id)() == TypeId::of::<T>()).then_some(self.header.cast())
     }
@@ -122,7 +141,7 @@ impl<P: Platform> AnyShared<P> {
 
 impl<P: Platform> Clone for AnyShared<P> {
     fn clone(&self) -> Self {
-        self.header().acquire();
+        self.header().acquire(1);
         Self { header: self.header }
     }
 }

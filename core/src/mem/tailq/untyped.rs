@@ -135,7 +135,12 @@ impl<P: Platform> Ends<P> {
         // whoever sees the new rank also sees what the old place has become.
         link.rank.store(rank, Ordering::Release);
         link.place.store(self.id + state::LISTED, Ordering::Release);
-        self.len.fetch_add(1, Ordering::Relaxed);
+        self.count(1);
+    }
+
+    /// The number of elements changes. One writer at a time: no need for one step.
+    fn count(&self, change: isize) {
+        self.len.store(self.len().wrapping_add_signed(change), Ordering::Relaxed);
     }
 
     /// The rank of an element that is, or was last, on this list.
@@ -215,13 +220,14 @@ impl<'q, P: Platform> Queue<'q, P> {
     pub(super) unsafe fn insert_tail(&self, element: &AnyShared<P>) -> bool {
         let ends = self.ends;
         let Some(link) = self.begin(element) else { return false };
-        let last = ends.tail.swap(Some(element.clone()));
+        let [as_tail, as_after, as_next] = element.thrice();
+        let last = ends.tail.swap(Some(as_tail));
         let last_link = last.as_ref().map(|last| self.link(last.borrow()));
         ends.admit(link, last_link.map_or(0, |last| last.rank.load(Ordering::Relaxed).wrapping_add(1)));
         let (next, after) = last_link.map_or((&ends.head, &ends.first), |last| (&last.next, &last.after));
-        after.swap(Some(element.clone()));
-        next.swap(Some(element.clone()));
-        link.before.swap(last);
+        after.swap(Some(as_after));
+        next.swap(Some(as_next));
+        link.before.put(last);
         true
     }
 
@@ -233,13 +239,14 @@ impl<'q, P: Platform> Queue<'q, P> {
     pub(super) unsafe fn insert_head(&self, element: &AnyShared<P>) -> bool {
         let ends = self.ends;
         let Some(link) = self.begin(element) else { return false };
-        let second = ends.first.swap(Some(element.clone()));
+        let [as_first, as_before, as_head] = element.thrice();
+        let second = ends.first.swap(Some(as_first));
         let second_link = second.as_ref().map(|second| self.link(second.borrow()));
         ends.admit(link, second_link.map_or(0, |second| second.rank.load(Ordering::Relaxed).wrapping_sub(1)));
-        second_link.map_or(&ends.tail, |second| &second.before).swap(Some(element.clone()));
-        link.next.swap(second.clone());
-        link.after.swap(second);
-        ends.head.swap(Some(element.clone()));
+        second_link.map_or(&ends.tail, |second| &second.before).swap(Some(as_before));
+        link.next.put(second.clone());
+        link.after.put(second);
+        ends.head.swap(Some(as_head));
         true
     }
 
@@ -259,11 +266,13 @@ impl<'q, P: Platform> Queue<'q, P> {
         let (before, after) = (link.before.take(), link.after.take());
         let before_link = before.as_ref().map(|before| self.link(before.borrow()));
         let (first, head) = before_link.map_or((&ends.first, &ends.head), |before| (&before.after, &before.next));
-        first.swap(after.clone());
-        head.swap(after.clone());
+        let was_head = head.swap(after.clone());
         let after_link = after.as_ref().map(|after| self.link(after.borrow()));
-        after_link.map_or(&ends.tail, |after| &after.before).swap(before);
-        ends.len.fetch_sub(1, Ordering::Relaxed);
+        // Cloned, as `first` may be in it: mostly there is none, since lists are emptied from the head.
+        let was_tail = after_link.map_or(&ends.tail, |after| &after.before).swap(before.clone());
+        let was_first = first.swap(after);
+        AnyShared::give_up([was_head, was_tail, was_first]);
+        ends.count(-1);
         // Only now that the element cannot be found from the head any more may readers be sent back there: a search
         // must not come back to an element whose removal it would have to wait for.
         link.place.store(ends.id + state::LEFT, Ordering::Release);
