@@ -9,7 +9,7 @@ use crate::Errno;
 use crate::hazard::Hazard;
 use crate::ifnet::{IfType, Ifnet, Ifp, if_ref};
 use crate::ifnet::{IfnetRef, life::Life};
-use crate::mem::{Link, Linked, Shared, TailQ, TryVec};
+use crate::mem::{Link, Linked, Published, Shared, TailQ, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::thread::Thread;
@@ -41,7 +41,8 @@ impl<P: Platform> Linked<P, ByVnet> for BpfIf<P> {
 struct Descriptor<P: Platform> {
     /// The vnet in which it was opened.
     vnet: VnetRef<P>,
-    tap: P::Mutex<Option<Shared<BpfIf<P>, P>>>,
+    /// Written under `bpf_sx`, but for the close.
+    tap: Published<BpfIf<P>, P>,
     received: AtomicUsize,
 }
 
@@ -202,8 +203,7 @@ fn unlist<P: Platform>(vnet: &VnetRef<P>, tap: &Shared<BpfIf<P>, P>) {
 fn detach_listeners<P: Platform>(td: &Thread<'_, P>, tap: &Shared<BpfIf<P>, P>) {
     loop {
         let Some(listener) = ({ tap.listeners.lock().pop() }) else { break };
-        let former = listener.tap.lock().take();
-        drop(former);
+        listener.tap.swap(None);
         td.platform().wakeup(crate::platform::Channel(listener.addr()));
     }
 }
@@ -220,15 +220,14 @@ pub fn bpf_open<P: Platform>(td: &Thread<'_, P>, name: &str) -> Result<BpfListen
     td.assert_can_sleep("bpf_open");
     let ifp = ifunit_ref(td, name).ok_or(Errno::ENXIO)?;
     let vnet = td.curvnet();
-    let tap = P::Mutex::new(None);
+    let tap = Published::new(td.domain());
     let descriptor = Descriptor { vnet: vnet.clone(), tap, received: AtomicUsize::new(0) };
     let listener = Shared::try_new(td.domain(), descriptor)?;
     let _lock = td.kernel().bpf_sx.xlock(td);
     let tap = ifp.bpf.live().filter(|tap| tap.vnet.lock().as_ref().is_some_and(|at| at.ptr_eq(&vnet)));
     let tap = tap.ok_or(Errno::ENXIO)?;
     tap.listeners.lock().try_push(listener.clone())?;
-    let none = listener.tap.lock().replace(tap);
-    drop(none);
+    listener.tap.swap(Some(tap));
     Ok(BpfListener(listener))
 }
 
@@ -243,21 +242,20 @@ impl<P: Platform> BpfListener<P> {
     /// # Errors
     /// `ENXIO`.
     pub fn poll(&self) -> Result<usize, Errno> {
-        if self.0.tap.lock().is_some() { Ok(self.received()) } else { Err(Errno::ENXIO) }
+        if self.0.tap.is_none() { Err(Errno::ENXIO) } else { Ok(self.received()) }
     }
 
     /// Sleeps until the interface is detached or moved away.
     #[track_caller]
     pub fn wait_gone(&self, td: &Thread<'_, P>) {
         td.assert_can_sleep("bpf read");
-        td.platform().sleep(crate::platform::Channel(self.0.addr()), &mut || self.0.tap.lock().is_none());
+        td.platform().sleep(crate::platform::Channel(self.0.addr()), &mut || self.0.tap.is_none());
     }
 }
 
 impl<P: Platform> Drop for BpfListener<P> {
     fn drop(&mut self) {
-        let tap = self.0.tap.lock().take();
-        let Some(tap) = tap else { return };
+        let Some(tap) = self.0.tap.swap(None) else { return };
         let closed = {
             let mut listeners = tap.listeners.lock();
             let at = listeners.iter().position(|other| other.ptr_eq(&self.0));

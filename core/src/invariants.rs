@@ -20,10 +20,8 @@
 
 use core::fmt;
 
-use crate::clone::Cloner;
 use crate::epoch::Section;
-use crate::ifnet::{IfName, IfPtr, Ifnet, Ifp};
-use crate::mem::Shared;
+use crate::ifnet::{IfName, Ifnet, Ifp};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::Ordering;
 use crate::thread::Thread;
@@ -99,11 +97,12 @@ pub fn check<P: Platform>(td: &Thread<'_, P>) -> Result<(), Violation> {
 pub fn check_interface<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Result<(), Violation> {
     let _rlock = td.kernel().ifnet_sx.slock(td);
     let section = td.net_epoch_enter();
-    let vnet = ifp.if_vnet(td);
+    let vnet = ifp.vnet.share(&section).unwrap_or_else(|| td.curvnet());
     let look = Look { td, vnet: &vnet, section: &section };
-    look.require(vnet.ifnets.contains(ifp), "I1", "an attached interface is on no list", &name_of(ifp))?;
-    let found = td.kernel().index.at(ifp.index(), &section);
-    found.map_or(Ok(()), |ifp| look.interface(ifp).map(drop))
+    if !vnet.ifnets.contains(ifp) {
+        return look.require(false, "I1", "an attached interface is on no list", &name_of(ifp));
+    }
+    look.interface(ifp).map(drop)
 }
 
 impl<P: Platform> Look<'_, P> {
@@ -120,7 +119,10 @@ impl<P: Platform> Look<'_, P> {
         let Vnet { ifnets, names, name_clashes, .. } = &**self.vnet;
         let (mut count, mut further) = (0, 0);
         for ifp in ifnets.iter(self.section) {
-            further += self.interface(ifp)?;
+            let Some(ifp) = ifp.try_share() else {
+                return self.require(false, "I1", "an interface without handles is on a list", &name_of(ifp.get()));
+            };
+            further += self.interface(&ifp)?;
             count += 1;
         }
         self.require(count == self.vnet.ifcnt(), "I2", "vnet_ifcnt is not the length of the list", "")?;
@@ -134,11 +136,11 @@ impl<P: Platform> Look<'_, P> {
     }
 
     /// I1, I2, I4, I8, I9 and I16 of one interface that is on the list. How many further names it has.
-    fn interface(&self, ifp: IfPtr<'_, P>) -> Result<usize, Violation> {
-        let name = name_of(ifp.get());
-        self.require(!ifp.get().life.is_freed(), "I1", "a freed interface is on a list", &name)?;
+    fn interface(&self, ifp: &Ifp<P>) -> Result<usize, Violation> {
+        let name = name_of(ifp);
+        self.require(!ifp.life.is_freed(), "I1", "a freed interface is on a list", &name)?;
         self.require(ifp.refcount() > 0, "I1", "an interface without references is on a list", &name)?;
-        self.require(ifp.get().vnet.is(self.vnet), "I1", "an interface is on the list of another vnet", &name)?;
+        self.require(ifp.vnet.is(self.vnet), "I1", "an interface is on the list of another vnet", &name)?;
         let indexed = self.td.kernel().index.at(ifp.index(), self.section);
         self.require(
             indexed.is_some_and(|at| at.addr() == ifp.addr()),
@@ -146,10 +148,10 @@ impl<P: Platform> Look<'_, P> {
             "the index slot lost the interface",
             &name,
         )?;
-        self.require(ifp.get().index_is_first(), "I4", "the index of an interface changed", &name)?;
+        self.require(ifp.index_is_first(), "I4", "the index of an interface changed", &name)?;
         let names = &self.vnet.names;
         self.require(names.lock().has(&name, ifp), "I2", "the table of names lacks an interface", &name)?;
-        let altnames = ifp.get().altnames.lock();
+        let altnames = ifp.altnames.lock();
         for altname in &*altnames {
             let known = names.lock().has_alternative(altname, ifp);
             self.require(known, "I2", "the table of names lacks a further name", altname)?;
@@ -157,13 +159,11 @@ impl<P: Platform> Look<'_, P> {
         let further = altnames.len();
         drop(altnames);
         #[cfg(feature = "groups")]
-        self.memberships(ifp.get(), &name)?;
-        self.cloned(ifp.get(), &name)?;
+        self.memberships(ifp, &name)?;
+        self.cloned(ifp, &name)?;
         #[cfg(feature = "drivers")]
-        if let Some(ifp) = ifp.try_share() {
-            self.members(&ifp, &name)?;
-        }
-        self.stacked(ifp.get(), &name)?;
+        self.members(ifp, &name)?;
+        self.stacked(ifp, &name)?;
         Ok(further)
     }
 
@@ -171,10 +171,10 @@ impl<P: Platform> Look<'_, P> {
     #[cfg(feature = "groups")]
     fn memberships(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
         for membership in ifp.groups.joined.iter(self.section) {
-            let agrees = membership.look(|sides| {
-                sides.group.members.contains(membership.get()) && self.vnet.groups.existing.contains(&sides.group)
+            let agrees = membership.group(self.section).is_some_and(|group| {
+                group.members.contains(membership.get()) && self.vnet.groups.existing.contains(&group)
             });
-            self.require(agrees == Some(true), "I8", "an interface is in a group that its vnet does not have", name)?;
+            self.require(agrees, "I8", "an interface is in a group that its vnet does not have", name)?;
         }
         Ok(())
     }
@@ -187,8 +187,9 @@ impl<P: Platform> Look<'_, P> {
             self.require(group.refcnt() > 0, "I8", "a group has no members", name)?;
             for membership in group.members.iter(self.section) {
                 let agrees = membership
-                    .look(|sides| sides.ifp.groups.joined.contains(membership.get()) && sides.ifp.vnet.is(self.vnet));
-                self.require(agrees == Some(true), "I8", "a group has a member in another vnet", name)?;
+                    .ifp(self.section)
+                    .is_some_and(|ifp| ifp.groups.joined.contains(membership.get()) && ifp.vnet.is(self.vnet));
+                self.require(agrees, "I8", "a group has a member in another vnet", name)?;
             }
         }
         Ok(())
@@ -196,8 +197,9 @@ impl<P: Platform> Look<'_, P> {
 
     /// I9, from the interface's side.
     fn cloned(&self, ifp: &Ifnet<P>, name: &str) -> Result<(), Violation> {
-        let cloner: Option<Shared<Cloner<P>, P>> = ifp.cloner.lock().clone();
-        let listed = cloner.is_none_or(|cloner| cloner.interfaces.contains(ifp) || cloner.is_detached());
+        let cloner = ifp.cloner.lock();
+        let listed = cloner.as_ref().is_none_or(|cloner| cloner.interfaces.contains(ifp) || cloner.is_detached());
+        drop(cloner);
         self.require(listed, "I9", "a cloned interface is not on its cloner's list", name)
     }
 

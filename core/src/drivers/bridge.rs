@@ -70,7 +70,7 @@ pub(super) fn cloner<P: Platform>() -> &'static CloneType<P> {
 }
 
 fn bridge_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Bridge<P>, P>> {
-    ifp.softc()?.to_shared()
+    ifp.softc_as()
 }
 
 /// `if_bridge`.

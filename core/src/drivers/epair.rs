@@ -197,7 +197,7 @@ fn untie<P: Platform>(ifp: &Ifp<P>) {
 }
 
 fn end_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<End<P>, P>> {
-    ifp.softc()?.to_shared::<End<P>>()
+    ifp.softc_as()
 }
 
 /// `epair_transmit`: what goes out of one end comes in at the other, in that end's vnet.

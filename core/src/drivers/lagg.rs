@@ -83,7 +83,7 @@ pub(super) fn cloner<P: Platform>() -> &'static CloneType<P> {
 }
 
 fn lagg_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Lagg<P>, P>> {
-    ifp.softc()?.to_shared()
+    ifp.softc_as()
 }
 
 /// `if_lagg`.

@@ -5,7 +5,7 @@
 //! They begin and end together, under the detach lock.
 
 use crate::Errno;
-use crate::event::{Event, Lists, PRI_ANY, register_on};
+use crate::event::{Event, Lists, PRI_ANY, register_for_ever};
 use crate::ifnet::{IfFlags, Ifp};
 use crate::platform::Platform;
 use crate::thread::Thread;
@@ -14,7 +14,7 @@ use super::lagg;
 
 /// Module init: one handler tells whatever is stacked on an interface what happens to it.
 pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    register_on(td, tell, 0, PRI_ANY, Lists::DEPARTURE | Lists::LINK | Lists::LLADDR).map(drop)
+    register_for_ever(td, tell, PRI_ANY, Lists::DEPARTURE | Lists::LINK | Lists::LLADDR)
 }
 
 fn tell<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _cookie: usize) {

@@ -18,7 +18,7 @@
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, Cloner, StackFlags, StackMode};
 use crate::epoch::Section;
-use crate::event::{Event, Lists, PRI_ANY, register_on};
+use crate::event::{Event, Lists, PRI_ANY, register_for_ever};
 use crate::hazard::Hazard;
 use crate::ifnet::stack::{Admit, StackOps};
 use crate::ifnet::{IfFlags, IfOps, IfType, Ifnet, IfnetOwner, Ifp, Ioctl, RxHandler, SockAddr};
@@ -109,11 +109,11 @@ impl<P: Platform> Stacked<P> {
 /// # Errors
 /// `ENOMEM`.
 pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    register_on(td, lower_event, 0, PRI_ANY, Lists::DEPARTURE | Lists::LINK | Lists::LLADDR | Lists::MTU).map(drop)
+    register_for_ever(td, lower_event, PRI_ANY, Lists::DEPARTURE | Lists::LINK | Lists::LLADDR | Lists::MTU)
 }
 
 fn upper_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Upper<P>, P>> {
-    ifp.softc()?.to_shared::<Upper<P>>()
+    ifp.softc_as()
 }
 
 /// The mode of an `ipvlan`, `ipvtap` or `macvlan`, the flags of its port, and its id there; `None` for another kind.

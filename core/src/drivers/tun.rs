@@ -157,7 +157,7 @@ fn channel<P: Platform>(softc: &Shared<Softc<P>, P>) -> Channel {
 }
 
 fn softc_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Softc<P>, P>> {
-    ifp.softc()?.to_shared::<Softc<P>>()
+    ifp.softc_as()
 }
 
 /// A name for the constants that need the platform.

@@ -7,7 +7,7 @@
 
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner, Peer, if_clone_addif, release_name, reserve_name};
-use crate::event::{Event, Lists, PRI_ANY, register_on};
+use crate::event::{Event, Lists, PRI_ANY, register_for_ever};
 use crate::ifnet::group::Spare;
 use crate::ifnet::stack::StackOps;
 use crate::ifnet::{IfFlags, IfName, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, LinkState, if_ref, if_try_ref};
@@ -186,7 +186,7 @@ fn untie<P: Platform>(ifp: &Ifp<P>) {
 }
 
 fn end_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<End<P>, P>> {
-    ifp.softc()?.to_shared::<End<P>>()
+    ifp.softc_as()
 }
 
 /// The other end of a `veth`: `None` for another kind, and once one of the ends has been deleted.
@@ -221,7 +221,7 @@ fn up_or_down<P: Platform>(td: &Thread<'_, P>, event: &Event<'_, P>, _: usize) {
 /// # Errors
 /// `ENOMEM`.
 pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    register_on(td, up_or_down, 0, PRI_ANY, Lists::UP | Lists::DOWN).map(drop)
+    register_for_ever(td, up_or_down, PRI_ANY, Lists::UP | Lists::DOWN)
 }
 
 /// `veth_xmit`: what goes out of one end comes in at the other, in that end's vnet.

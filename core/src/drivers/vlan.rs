@@ -93,7 +93,7 @@ fn by_name(name: &str) -> Option<(&str, &str)> {
 }
 
 fn vlan_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Vlan<P>, P>> {
-    ifp.softc()?.to_shared()
+    ifp.softc_as()
 }
 
 fn trunk_of<P: Platform>(parent: &Ifnet<P>) -> Option<Shared<Trunk<P>, P>> {

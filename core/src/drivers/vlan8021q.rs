@@ -15,7 +15,7 @@
 use crate::Errno;
 use crate::clone::{CloneFlags, CloneRequest, CloneType, Cloner};
 use crate::epoch::Section;
-use crate::event::{Event, Lists, PRI_ANY, register_on};
+use crate::event::{Event, Lists, PRI_ANY, register_for_ever};
 use crate::ifnet::hook::{Hook, HookKind, HookOps};
 use crate::ifnet::stack::StackOps;
 use crate::ifnet::{IfCounter, IfFlags, IfOps, IfType, Ifnet, IfnetOwner, IfnetRef, Ifp, Ioctl, SockAddr, if_try_ref};
@@ -73,11 +73,11 @@ pub(super) fn cloner<P: Platform>() -> &'static CloneType<P> {
 /// # Errors
 /// `ENOMEM`.
 pub(super) fn init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
-    register_on(td, lower_event, 0, PRI_ANY, Lists::DEPARTURE | Lists::LINK | Lists::MTU).map(drop)
+    register_for_ever(td, lower_event, PRI_ANY, Lists::DEPARTURE | Lists::LINK | Lists::MTU)
 }
 
 fn vlan_of<P: Platform>(ifp: &Ifnet<P>) -> Option<Shared<Vlan<P>, P>> {
-    ifp.softc()?.to_shared()
+    ifp.softc_as()
 }
 
 fn group_of<P: Platform>(lower: &Ifnet<P>) -> Option<Shared<Group<P>, P>> {

@@ -16,6 +16,7 @@ use crate::platform::{Channel, Mutex, Platform, ThreadId};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::thread::Thread;
 use crate::trace::{IfView, Record};
+use crate::vnet::VnetRef;
 
 mod rtsock;
 
@@ -108,17 +109,45 @@ pub const PRI_ANY: u32 = 10_000;
 /// `EVENTHANDLER_PRI_LAST`.
 pub const PRI_LAST: u32 = 20_000;
 
+type Rank = (u32, usize);
+
 struct Entry<P: Platform> {
     function: Handler<P>,
     cookie: usize,
     lists: Lists,
     /// Priority, then order of registration.
-    rank: (u32, usize),
+    rank: Rank,
+    /// One of the core's, which are never deregistered.
+    for_ever: bool,
     dead: AtomicBool,
     /// How many threads are in `function`.
     running: AtomicUsize,
     /// The thread that is in it, as far as one is enough to tell: deregistering from within must not wait for itself.
     runner: P::Mutex<Option<ThreadId>>,
+}
+
+impl<P: Platform> Entry<P> {
+    /// Calls the handler unless it was deregistered; who deregisters it meanwhile waits.
+    fn call(this: &Shared<Self, P>, td: &Thread<'_, P>, event: &Event<'_, P>) {
+        this.running.fetch_add(1, Ordering::AcqRel);
+        if !this.dead.load(Ordering::Acquire) {
+            let outer = this.runner.lock().replace(td.id());
+            (this.function)(td, event, this.cookie);
+            *this.runner.lock() = outer;
+        }
+        this.running.fetch_sub(1, Ordering::AcqRel);
+        if this.dead.load(Ordering::Acquire) {
+            td.platform().wakeup(channel(this));
+        }
+    }
+}
+
+/// What is called next.
+enum Turn<P: Platform> {
+    /// A handler that stays. Nobody waits for its end.
+    ForEver(Handler<P>),
+    /// One that may be deregistered.
+    Entry(Shared<Entry<P>, P>),
 }
 
 /// `eventhandler_tag`: names a registration.
@@ -133,6 +162,8 @@ impl<P: Platform> fmt::Debug for EventTag<P> {
 /// The handlers of a kernel.
 pub(crate) struct EventHandlers<P: Platform> {
     list: P::Mutex<HandlerList<P>>,
+    /// The lists that have a handler, written under the lock of `list`: most events have none.
+    handled: AtomicUsize,
 }
 
 struct HandlerList<P: Platform> {
@@ -142,34 +173,55 @@ struct HandlerList<P: Platform> {
 
 impl<P: Platform> EventHandlers<P> {
     pub(crate) fn new(allocator: P::Allocator) -> Self {
-        Self { list: P::Mutex::new(HandlerList { entries: TryVec::new(allocator), registered: 0 }) }
+        let list = HandlerList { entries: TryVec::new(allocator), registered: 0 };
+        Self { list: P::Mutex::new(list), handled: AtomicUsize::new(0) }
+    }
+
+    /// Changes the list.
+    fn change<R>(&self, change: impl FnOnce(&mut HandlerList<P>) -> R) -> R {
+        let mut list = self.list.lock();
+        let changed = change(&mut list);
+        let handled = list.entries.iter().fold(Lists::empty(), |lists, entry| lists | entry.lists);
+        self.handled.store(handled.bits().into(), Ordering::Release);
+        changed
     }
 
     /// Calls every handler of this event in order, then the trace.
     pub(crate) fn invoke(&self, td: &Thread<'_, P>, event: &Event<'_, P>) {
         check_alternation(td, event);
         let mut last = None;
-        while let Some(entry) = self.after(last, event.list()) {
-            last = Some(entry.rank);
-            entry.running.fetch_add(1, Ordering::AcqRel);
-            if !entry.dead.load(Ordering::Acquire) {
-                let outer = entry.runner.lock().replace(td.id());
-                (entry.function)(td, event, entry.cookie);
-                *entry.runner.lock() = outer;
-            }
-            entry.running.fetch_sub(1, Ordering::AcqRel);
-            if entry.dead.load(Ordering::Acquire) {
-                td.platform().wakeup(channel(&entry));
+        while let Some((rank, turn)) = self.after(last, event.list()) {
+            last = Some(rank);
+            match turn {
+                Turn::ForEver(function) => function(td, event, 0),
+                Turn::Entry(entry) => Entry::call(&entry, td, event),
             }
         }
         trace(td, event);
     }
 
+    /// The same in the context of a vnet, which is set if anybody is told.
+    pub(crate) fn invoke_in(&self, td: &Thread<'_, P>, vnet: &VnetRef<P>, event: &Event<'_, P>) {
+        if P::TRACES || self.is_handled(event.list()) {
+            let _cur = td.curvnet_set(Some(vnet.clone()));
+            self.invoke(td, event);
+        }
+    }
+
+    fn is_handled(&self, list: Lists) -> bool {
+        self.handled.load(Ordering::Acquire) & usize::from(list.bits()) != 0
+    }
+
     /// The first handler behind rank `last` that is on this list.
-    fn after(&self, last: Option<(u32, usize)>, of: Lists) -> Option<Shared<Entry<P>, P>> {
+    fn after(&self, last: Option<Rank>, of: Lists) -> Option<(Rank, Turn<P>)> {
+        if !self.is_handled(of) {
+            return None;
+        }
         let list = self.list.lock();
         let at = last.map_or(0, |last| list.entries.partition_point(|entry| entry.rank <= last));
-        list.entries[at..].iter().find(|entry| entry.lists.contains(of)).cloned()
+        let entry = list.entries[at..].iter().find(|entry| entry.lists.contains(of))?;
+        let turn = if entry.for_ever { Turn::ForEver(entry.function) } else { Turn::Entry(entry.clone()) };
+        Some((entry.rank, turn))
     }
 }
 
@@ -187,35 +239,47 @@ pub fn eventhandler_register<P: Platform>(
     cookie: usize,
     priority: u32,
 ) -> Result<EventTag<P>, Errno> {
-    register_on(td, function, cookie, priority, Lists::all())
+    register(td, function, cookie, priority, Lists::all(), false).map(EventTag)
 }
 
-/// [`eventhandler_register`] for these events only.
-pub(crate) fn register_on<P: Platform>(
+/// Registers a handler of the core for these events, with a cookie of 0: it stays as long as the kernel.
+pub(crate) fn register_for_ever<P: Platform>(
+    td: &Thread<'_, P>,
+    function: Handler<P>,
+    priority: u32,
+    lists: Lists,
+) -> Result<(), Errno> {
+    register(td, function, 0, priority, lists, true).map(drop)
+}
+
+fn register<P: Platform>(
     td: &Thread<'_, P>,
     function: Handler<P>,
     cookie: usize,
     priority: u32,
     lists: Lists,
-) -> Result<EventTag<P>, Errno> {
-    let mut list = td.kernel().events.list.lock();
-    let rank = (priority, list.registered);
-    let entry = Shared::try_new(
-        td.domain(),
-        Entry {
-            function,
-            cookie,
-            lists,
-            rank,
-            dead: AtomicBool::new(false),
-            running: AtomicUsize::new(0),
-            runner: P::Mutex::new(None),
-        },
-    )?;
-    let at = list.entries.partition_point(|other| other.rank <= rank);
-    list.entries.try_insert(at, entry.clone())?;
-    list.registered += 1;
-    Ok(EventTag(entry))
+    for_ever: bool,
+) -> Result<Shared<Entry<P>, P>, Errno> {
+    td.kernel().events.change(|list| {
+        let rank = (priority, list.registered);
+        let entry = Shared::try_new(
+            td.domain(),
+            Entry {
+                function,
+                cookie,
+                lists,
+                rank,
+                for_ever,
+                dead: AtomicBool::new(false),
+                running: AtomicUsize::new(0),
+                runner: P::Mutex::new(None),
+            },
+        )?;
+        let at = list.entries.partition_point(|other| other.rank <= rank);
+        list.entries.try_insert(at, entry.clone())?;
+        list.registered += 1;
+        Ok(entry)
+    })
 }
 
 /// `EVENTHANDLER_DEREGISTER`: the handler is not called again, and is not running any more when this returns. Called
@@ -227,11 +291,10 @@ pub(crate) fn register_on<P: Platform>(
 pub fn eventhandler_deregister<P: Platform>(td: &Thread<'_, P>, tag: EventTag<P>) {
     td.assert_can_sleep("eventhandler_deregister");
     let EventTag(entry) = tag;
-    let removed = {
-        let mut list = td.kernel().events.list.lock();
+    let removed = td.kernel().events.change(|list| {
         let at = list.entries.iter().position(|other| other.ptr_eq(&entry));
         at.map(|at| list.entries.remove(at))
-    };
+    });
     drop(removed);
     entry.dead.store(true, Ordering::Release);
     if *entry.runner.lock() == Some(td.id()) {

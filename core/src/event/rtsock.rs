@@ -9,7 +9,7 @@ use crate::platform::Platform;
 use crate::thread::Thread;
 use crate::trace::Record;
 
-use super::{Event, Lists, PRI_FIRST, register_on};
+use super::{Event, Lists, PRI_FIRST, register_for_ever};
 
 /// Longest line of the message buffer that [`log`] makes, in bytes.
 const LINE: usize = 256;
@@ -17,7 +17,7 @@ const LINE: usize = 256;
 /// Registers the routing socket, first of all handlers; for a host that listens.
 pub(crate) fn rtsock_init<P: Platform>(td: &Thread<'_, P>) -> Result<(), Errno> {
     let lists = Lists::ARRIVAL | Lists::DEPARTURE;
-    if P::TRACES { register_on(td, announce, 0, PRI_FIRST, lists).map(drop) } else { Ok(()) }
+    if P::TRACES { register_for_ever(td, announce, PRI_FIRST, lists) } else { Ok(()) }
 }
 
 /// `rt_ifannouncemsg`.

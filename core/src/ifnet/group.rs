@@ -7,8 +7,8 @@
 use super::Ifnet;
 use super::name::IfName;
 use crate::Errno;
-use crate::epoch::DomainRef;
-use crate::mem::{Link, Linked, NoMem, Shared, TailQ};
+use crate::epoch::{DomainRef, Section};
+use crate::mem::{Borrowed, Link, Linked, NoMem, Published, Shared, TailQ};
 use crate::platform::{Mutex, Platform};
 
 /// The list of a group's members.
@@ -47,29 +47,36 @@ impl<P: Platform> Linked<P, ByVnet> for Group<P> {
     }
 }
 
-/// One interface in one group: `struct ifg_list` and `struct ifg_member`.
+/// One interface in one group: `struct ifg_list` and `struct ifg_member`. While it is in force both slots are full; they
+/// are written under `ifnet_sx`.
 pub(crate) struct Membership<P: Platform> {
     in_group: Link<Self, P>,
     in_ifnet: Link<Self, P>,
-    sides: P::Mutex<Option<Sides<P>>>,
-}
-
-/// What a membership ties together while it is in force.
-pub(crate) struct Sides<P: Platform> {
-    pub(crate) group: Shared<Group<P>, P>,
-    pub(crate) ifp: Shared<Ifnet<P>, P>,
+    group: Published<Group<P>, P>,
+    ifp: Published<Ifnet<P>, P>,
 }
 
 impl<P: Platform> Membership<P> {
-    /// What `look` says of both sides, which it sees under the membership's own lock: it takes no other, and is short. `None`
-    /// if the membership is not in force.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&Sides<P>) -> R) -> Option<R> {
-        self.sides.lock().as_ref().map(look)
+    /// `ifgl_group`; `None` if the membership is not in force.
+    pub(crate) fn group<'g>(&self, section: &'g Section<'_, P>) -> Option<Borrowed<'g, Group<P>, P>> {
+        self.group.load(section)
     }
 
-    pub(crate) fn set_sides(&self, sides: Option<Sides<P>>) {
-        let old = core::mem::replace(&mut *self.sides.lock(), sides);
-        drop(old);
+    /// `ifgm_ifp`; `None` if the membership is not in force.
+    pub(crate) fn ifp<'g>(&self, section: &'g Section<'_, P>) -> Option<Borrowed<'g, Ifnet<P>, P>> {
+        self.ifp.load(section)
+    }
+
+    /// Comes into force.
+    pub(crate) fn begin(&self, group: Shared<Group<P>, P>, ifp: Shared<Ifnet<P>, P>) {
+        self.group.swap(Some(group));
+        self.ifp.swap(Some(ifp));
+    }
+
+    /// Is not in force any more.
+    pub(crate) fn end(&self) {
+        self.group.swap(None);
+        self.ifp.swap(None);
     }
 }
 
@@ -91,7 +98,8 @@ pub(crate) struct Spare<P: Platform>(pub(crate) Shared<Membership<P>, P>);
 impl<P: Platform> Spare<P> {
     pub(crate) fn try_new(domain: &DomainRef<P>) -> Result<Self, NoMem> {
         let (in_group, in_ifnet) = (Link::new(domain), Link::new(domain));
-        Shared::try_new(domain, Membership { in_group, in_ifnet, sides: P::Mutex::new(None) }).map(Self)
+        let (group, ifp) = (Published::new(domain), Published::new(domain));
+        Shared::try_new(domain, Membership { in_group, in_ifnet, group, ifp }).map(Self)
     }
 }
 

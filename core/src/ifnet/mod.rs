@@ -47,6 +47,7 @@ pub use group::Group;
 pub use holders::{HeldBy, if_holders};
 pub use name::{IFNAMSIZ, IfName, NameError};
 pub use ops::{IfOps, Ioctl};
+pub(crate) use reference::if_found_ref;
 pub(crate) use reference::if_rele;
 pub use reference::{IfnetOwner, IfnetRef, if_ref, if_try_ref};
 pub use stack::{RxHandler, RxInput};
@@ -366,6 +367,12 @@ impl<P: Platform> Ifnet<P> {
     pub fn softc(&self) -> Option<AnyShared<P>> {
         self.touch();
         self.driver.lock().softc.clone()
+    }
+
+    /// The same, as what the driver knows it to be; `None` also if it is something else, and so another driver's.
+    pub fn softc_as<T: Send + Sync + 'static>(&self) -> Option<Shared<T, P>> {
+        self.touch();
+        self.driver.lock().softc.as_ref()?.to_shared()
     }
 
     /// Sets or clears `if_softc`.

@@ -20,8 +20,9 @@ pub struct IfnetRef<P: Platform> {
 impl<P: Platform> IfnetRef<P> {
     /// A handle for a reference that has been counted.
     #[cfg_attr(feature = "holders", track_caller)]
-    fn counted(ifp: &Ifp<P>) -> Self {
-        Self { ifp: ifp.clone(), held: ifp.holders.enter(Location::caller()) }
+    fn counted(ifp: Ifp<P>) -> Self {
+        let held = ifp.holders.enter(Location::caller());
+        Self { ifp, held }
     }
 }
 
@@ -35,12 +36,18 @@ pub fn if_ref<P: Platform>(ifp: &Ifp<P>) -> IfnetRef<P> {
         let platform = ifp.domain.platform();
         platform.panic(format_args!("if_ref: ifp {} has 0 refs", ifp.index()));
     }
-    IfnetRef::counted(ifp)
+    IfnetRef::counted(ifp.clone())
 }
 
 /// `if_try_ref`: a reference, unless the last one is already gone.
 #[cfg_attr(feature = "holders", track_caller)]
 pub fn if_try_ref<P: Platform>(ifp: &Ifp<P>) -> Option<IfnetRef<P>> {
+    if_found_ref(ifp.clone())
+}
+
+/// [`if_try_ref`] of what a search has found, whose handle the reference takes over.
+#[cfg_attr(feature = "holders", track_caller)]
+pub(crate) fn if_found_ref<P: Platform>(ifp: Ifp<P>) -> Option<IfnetRef<P>> {
     // No closure: it would be its line that is remembered.
     if ifp.life.try_acquire() { Some(IfnetRef::counted(ifp)) } else { None }
 }

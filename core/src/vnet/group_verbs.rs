@@ -4,10 +4,11 @@ use crate::Errno;
 use crate::epoch::Section;
 use crate::event::Event;
 use crate::hazard::Hazard;
-use crate::ifnet::group::{ALL, Group, KindGroup, Membership, Sides, Spare};
+use crate::ifnet::group::{ALL, Group, KindGroup, Membership, Spare};
 use crate::ifnet::{IfName, Ifp};
 use crate::mem::{Borrowed, Shared};
 use crate::platform::{Mutex, Platform};
+use crate::sync::XGuard;
 use crate::thread::Thread;
 
 use super::list::Grace;
@@ -109,16 +110,16 @@ fn join<P: Platform>(
         let _ = vnet.groups.existing.insert_tail(group);
         group.clone()
     });
-    membership.set_sides(Some(Sides { group: group.clone(), ifp: ifp.clone() }));
+    membership.begin(group.clone(), ifp.clone());
     let joined = group.members.insert_tail(membership) && ifp.groups.joined.insert_tail(membership);
     debug_assert!(joined, "a membership that is not in force is on no list");
     drop(wlock);
 
-    let _cur = td.curvnet_set(Some(vnet.clone()));
+    let events = &td.kernel().events;
     if is_new {
-        td.kernel().events.invoke(td, &Event::GroupAttach(group.name()));
+        events.invoke_in(td, vnet, &Event::GroupAttach(group.name()));
     }
-    td.kernel().events.invoke(td, &Event::GroupChange(group.name()));
+    events.invoke_in(td, vnet, &Event::GroupChange(group.name()));
     Ok(())
 }
 
@@ -142,10 +143,6 @@ pub fn if_delgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, name: &str) ->
 }
 
 /// Ends the membership in the group `name`; the membership, which can be used again.
-///
-/// FreeBSD waits for readers each time, so that it can free the group. Here what a reader sees is kept by handles: only
-/// the public [`if_delgroup`] owes a grace period, after which no reader takes the interface for a member. An interface
-/// that is being taken down or moved has had one, or shares one.
 fn leave<P: Platform>(
     td: &Thread<'_, P>,
     vnet: &VnetRef<P>,
@@ -155,8 +152,26 @@ fn leave<P: Platform>(
 ) -> Option<Shared<Membership<P>, P>> {
     let wlock = td.kernel().ifnet_sx.xlock(td);
     let membership = find_membership(ifp, name, &td.net_epoch_enter())?.try_share()?;
-    let group = membership.look(|sides| sides.group.clone())?;
-    let left = ifp.groups.joined.remove(&membership) && group.members.remove(&membership);
+    end(td, wlock, vnet, ifp, &membership, grace)?;
+    Some(membership)
+}
+
+/// `_if_delgroup_locked`: ends a membership, which can be used again; its group. `None` if it is not in force. Gives up
+/// `ifnet_sx`.
+///
+/// FreeBSD waits for readers each time, so that it can free the group. Here what a reader sees is kept by handles: only
+/// the public [`if_delgroup`] owes a grace period, after which no reader takes the interface for a member. An interface
+/// that is being taken down or moved has had one, or shares one.
+fn end<P: Platform>(
+    td: &Thread<'_, P>,
+    wlock: XGuard<'_, '_, P>,
+    vnet: &VnetRef<P>,
+    ifp: &Ifp<P>,
+    membership: &Shared<Membership<P>, P>,
+    grace: Grace,
+) -> Option<Shared<Group<P>, P>> {
+    let group = membership.group(&td.net_epoch_enter())?.try_share()?;
+    let left = ifp.groups.joined.remove(membership) && group.members.remove(membership);
     debug_assert!(left, "a membership in force is on both lists");
     let ended = group.refcnt() == 0;
     if ended {
@@ -167,23 +182,29 @@ fn leave<P: Platform>(
     if grace == Grace::Owed {
         td.net_epoch_wait();
     }
-    membership.set_sides(None);
+    membership.end();
 
-    let _cur = td.curvnet_set(Some(vnet.clone()));
-    td.kernel().events.invoke(td, &Event::GroupChange(group.name()));
+    let events = &td.kernel().events;
+    events.invoke_in(td, vnet, &Event::GroupChange(group.name()));
     if ended {
-        td.kernel().events.invoke(td, &Event::GroupDetach(group.name()));
+        events.invoke_in(td, vnet, &Event::GroupDetach(group.name()));
     }
-    Some(membership)
+    Some(group)
 }
 
 /// `if_delgroups`: leaves every group, in the order of joining. The memberships of `all` and of the cloner's group are
 /// kept as spares for the next attach. Under the detach lock.
 pub(crate) fn if_delgroups<P: Platform>(td: &Thread<'_, P>, vnet: &VnetRef<P>, ifp: &Ifp<P>) {
-    while let Some(name) = first_group(td, ifp) {
-        let Some(membership) = leave(td, vnet, ifp, &name, Grace::Shared) else { continue };
-        keep_spare(ifp, &name, membership);
+    while !ifp.groups.joined.is_empty() {
+        let wlock = td.kernel().ifnet_sx.xlock(td);
+        let Some(first) = first_membership(td, ifp) else { break };
+        let Some(group) = end(td, wlock, vnet, ifp, &first, Grace::Shared) else { break };
+        keep_spare(ifp, group.name(), first);
     }
+}
+
+fn first_membership<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<Shared<Membership<P>, P>> {
+    ifp.groups.joined.first(&td.net_epoch_enter())?.try_share()
 }
 
 /// Puts a membership that was left aside for the next time, if it is one of the two that the interface owns.
@@ -200,17 +221,12 @@ fn keep_spare<P: Platform>(ifp: &Ifp<P>, name: &str, membership: Shared<Membersh
     *spare = Some(Spare(membership));
 }
 
-fn first_group<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<IfName> {
-    let section = td.net_epoch_enter();
-    ifp.groups.joined.first(&section)?.look(|sides| sides.group.name().clone())
-}
-
 fn find_membership<'g, P: Platform>(
     ifp: &Ifp<P>,
     name: &str,
     section: &'g Section<'_, P>,
 ) -> Option<Borrowed<'g, Membership<P>, P>> {
-    ifp.groups.joined.iter(section).find(|it| it.look(|sides| **sides.group.name() == *name) == Some(true))
+    ifp.groups.joined.iter(section).find(|it| it.group(section).is_some_and(|group| **group.name() == *name))
 }
 
 /// `SIOCGIFGROUP`: calls `each` with the name of every group of the interface, in the order of joining.
@@ -221,8 +237,8 @@ pub fn if_getgroup<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>, mut each: impl
     let _rlock = td.kernel().ifnet_sx.slock(td);
     let section = td.net_epoch_enter();
     for membership in ifp.groups.joined.iter(&section) {
-        if let Some(name) = membership.look(|sides| sides.group.name().clone()) {
-            each(&name);
+        if let Some(group) = membership.group(&section) {
+            each(group.name());
         }
     }
 }
@@ -243,7 +259,7 @@ pub fn if_getgroupmembers<P: Platform>(
     let section = td.net_epoch_enter();
     let group = td.look_at_curvnet(|vnet| vnet.find_group(name, &section)).ok_or(Errno::ENOENT)?;
     for membership in group.members.iter(&section) {
-        if let Some(ifp) = membership.look(|sides| sides.ifp.clone()) {
+        if let Some(ifp) = membership.ifp(&section) {
             each(&ifp.name());
         }
     }

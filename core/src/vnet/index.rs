@@ -11,7 +11,7 @@
 use crate::Errno;
 use crate::epoch::{DomainRef, Section};
 use crate::hazard::Hazard;
-use crate::ifnet::{IfPtr, Ifnet, IfnetRef, Ifp, if_ref, if_try_ref};
+use crate::ifnet::{IfPtr, Ifnet, IfnetRef, Ifp, if_found_ref, if_ref};
 use crate::mem::{IdSpace, NoMem, Published, Shared, TryVec};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::{AtomicU16, AtomicU32, Ordering};
@@ -190,7 +190,7 @@ pub fn ifnet_byindex_ref<P: Platform>(td: &Thread<'_, P>, index: u32) -> Option<
     if td.hazard(Hazard::FreeDropsRefFirst) {
         return Some(if_ref(&ifp));
     }
-    if ifp.is_dying() { None } else { if_try_ref(&ifp) }
+    if ifp.is_dying() { None } else { if_found_ref(ifp) }
 }
 
 /// `ifnet_byindexgen`: the interface that had this index in this generation, in whatever vnet; for an index that was

@@ -2,7 +2,7 @@
 
 use crate::Errno;
 use crate::hazard::Hazard;
-use crate::ifnet::{IfFlags, IfPtr, IfnetRef, Ifp, if_try_ref};
+use crate::ifnet::{IfFlags, IfPtr, IfnetRef, Ifp, if_found_ref};
 use crate::platform::{Mutex, Platform};
 use crate::sync::atomic::Ordering;
 use crate::thread::Thread;
@@ -105,7 +105,7 @@ pub fn ifunit<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<Ifp<P>> {
 pub fn ifunit_ref<P: Platform>(td: &Thread<'_, P>, name: &str) -> Option<IfnetRef<P>> {
     td.preempt();
     let ifp = td.look_at_curvnet(|vnet| vnet.names.lock().find(name, |ifp| !ifp.is_dying()))?;
-    if_try_ref(&ifp)
+    if_found_ref(ifp)
 }
 
 /// `if_foreach`: calls `each` for every interface of the current vnet, in the order of attach, until it returns an error.

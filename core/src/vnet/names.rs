@@ -21,7 +21,7 @@
 //! and moved like the first name, with a place each. A lookup prefers a first name, of which a plain attach of FreeBSD
 //! can bring a second one at any time.
 
-use crate::ifnet::{IfName, IfPtr, Ifp};
+use crate::ifnet::{IfName, Ifp};
 use crate::mem::{NoMem, TryTable, hash_str};
 use crate::platform::{Platform, ThreadId};
 
@@ -52,12 +52,12 @@ impl<P: Platform> State<P> {
         matches!(*self, Self::Reserved { by } if by == thread)
     }
 
-    fn is_first_of(&self, ifp: IfPtr<'_, P>) -> bool {
-        matches!(self, Self::Live { ifp: it, .. } if ifp.is(it))
+    fn is_first_of(&self, ifp: &Ifp<P>) -> bool {
+        matches!(self, Self::Live { ifp: it, .. } if ifp.ptr_eq(it))
     }
 
-    fn is_alternative_of(&self, ifp: IfPtr<'_, P>) -> bool {
-        matches!(self, Self::Alternative { ifp: it } if ifp.is(it))
+    fn is_alternative_of(&self, ifp: &Ifp<P>) -> bool {
+        matches!(self, Self::Alternative { ifp: it } if ifp.ptr_eq(it))
     }
 }
 
@@ -185,17 +185,17 @@ impl<P: Platform> NameTable<P> {
 
     /// Takes a further name out.
     pub(crate) fn unlink_alternative(&mut self, name: &IfName, ifp: &Ifp<P>) -> bool {
-        self.take(name, &|state| state.is_alternative_of(ifp.borrow())).is_some()
+        self.take(name, &|state| state.is_alternative_of(ifp)).is_some()
     }
 
     /// Takes an interface out that leaves the list.
     pub(crate) fn unlink(&mut self, name: &IfName, ifp: &Ifp<P>) -> bool {
-        self.take(name, &|state| state.is_first_of(ifp.borrow())).is_some()
+        self.take(name, &|state| state.is_first_of(ifp)).is_some()
     }
 
     /// Changes the name of a linked interface to one that `by` has reserved. It keeps its place in the order.
     pub(crate) fn rename(&mut self, old: &IfName, new: &IfName, ifp: &Ifp<P>, by: ThreadId) {
-        let Some(entry) = self.take(old, &|state| state.is_first_of(ifp.borrow())) else { return };
+        let Some(entry) = self.take(old, &|state| state.is_first_of(ifp)) else { return };
         if let Some(slot) = self.reservation(new, by) {
             slot.state = entry.state;
         }
@@ -206,12 +206,12 @@ impl<P: Platform> NameTable<P> {
     }
 
     /// Whether the table has this interface under this name.
-    pub(crate) fn has(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
+    pub(crate) fn has(&self, name: &str, ifp: &Ifp<P>) -> bool {
         self.has_entry(name, |state| state.is_first_of(ifp))
     }
 
     /// Whether the table has this further name of this interface.
-    pub(crate) fn has_alternative(&self, name: &str, ifp: IfPtr<'_, P>) -> bool {
+    pub(crate) fn has_alternative(&self, name: &str, ifp: &Ifp<P>) -> bool {
         self.has_entry(name, |state| state.is_alternative_of(ifp))
     }
 
