@@ -42,8 +42,8 @@ fn compare_part<P: Platform>(
     for jail in part.jails().filter(|jail| !model.is_dead(*jail)) {
         let _cur = td.curvnet_set(Some(subject.vnet(jail).clone()));
         if part.lists.contains(&jail) {
-            compare_list(model, td, subject, jail)?;
             let section = td.net_epoch_enter();
+            compare_list(model, td, subject, jail)?;
             part.ifaces.iter().try_for_each(|id| compare_visible(model, td, *id, jail, &section))?;
         }
         for (_, name) in part.names.iter().filter(|(of, _)| *of == jail) {
@@ -59,10 +59,10 @@ fn compare_part<P: Platform>(
             compare_slot(model, td, subject, *id)?;
         }
     }
-    for listener in &model.listeners {
-        let found = subject.listeners.iter().find(|(number, _)| *number == listener.number);
-        let listens = found.is_some_and(|(_, tap)| tap.poll().is_ok());
-        same(|| format!("listener {} listens", listener.number), &listener.on.is_some(), &listens)?;
+    same(|| "listeners".into(), &model.listeners.len(), &subject.listeners.len())?;
+    for (listener, (number, tap)) in model.listeners.iter().zip(&subject.listeners) {
+        same(|| "a listener".into(), &listener.number, number)?;
+        same(|| format!("listener {number} listens"), &listener.on.is_some(), &tap.poll().is_ok())?;
     }
     Ok(())
 }
@@ -113,7 +113,8 @@ fn compare_list<P: Platform>(
 
 /// Who has a name in the current vnet.
 fn compare_name<P: Platform>(model: &Model, td: &Thread<'_, P>, jail: Jail, name: Name) -> Result<(), String> {
-    let (bare, counted) = (ifunit(td, name.as_str()), ifunit_ref(td, name.as_str()));
+    let text = name.as_str();
+    let (bare, counted) = (ifunit(td, text), ifunit_ref(td, text));
     let index = |id: Option<Id>| id.map(|id| id as u32);
     same(|| format!("ifunit {name} in {jail}"), &index(model.lookup(jail, name)), &bare.map(|it| it.index()))?;
     let counted = counted.map(|it| it.index());

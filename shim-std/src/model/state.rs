@@ -311,10 +311,13 @@ impl Model {
         let Some(place) = it.groups.iter().position(|other| *other == group) else { return false };
         it.groups.remove(place);
         let at = it.vnet;
-        for group in self.stack(at).groups.iter_mut().filter(|it| it.name == group) {
-            group.members.retain(|other| *other != id);
+        let groups = &mut self.stack(at).groups;
+        if let Some(place) = groups.iter().position(|it| it.name == group) {
+            groups[place].members.retain(|other| *other != id);
+            if groups[place].members.is_empty() {
+                groups.remove(place);
+            }
         }
-        self.stack(at).groups.retain(|group| !group.members.is_empty());
         self.touched.group(at, group);
         true
     }
