@@ -57,7 +57,7 @@ pub fn if_clone_create2<P: Platform>(td: &Thread<'_, P>, name: &str, params: &Cl
     let ifp = if !cloner.ty.numbers(&name) {
         create_reserved(td, &cloner, &name, None, params)?
     } else if cloner.ty.flags.contains(CloneFlags::AUTOUNIT) {
-        create_unit(td, &cloner, parse_unit(&name[cloner.name.len()..])?, params)?
+        create_unit(td, &cloner, parse_unit(&name[cloner.name().len()..])?, params)?
     } else {
         create_named(td, &cloner, &name, None, params)?
     };
@@ -102,7 +102,7 @@ pub fn if_clone_create_kind<P: Platform>(
     let autounit = cloner.ty.flags.contains(CloneFlags::AUTOUNIT);
     let ifp = match name {
         None if autounit => create_unit(td, &cloner, None, params)?,
-        None => create_named(td, &cloner, &cloner.name, None, params)?,
+        None => create_named(td, &cloner, &IfName::new(cloner.name())?, None, params)?,
         Some(name) if vnet.names.lock().is_taken(&name) => return Err(Errno::EEXIST),
         Some(name) if autounit => create_free(td, &cloner, &name, params)?,
         Some(name) if cloner.ty.matches(&name) => create_named(td, &cloner, &name, None, params)?,
@@ -155,7 +155,7 @@ pub(crate) fn reserve_name<P: Platform>(
     };
     if let Some(name) = wanted {
         reserve(name)?;
-        let digits = name.strip_prefix(&*cloner.name).filter(|digits| !digits.is_empty());
+        let digits = name.strip_prefix(cloner.name()).filter(|digits| !digits.is_empty());
         let unit = digits.and_then(|digits| parse_unit(digits).ok().flatten());
         return match unit.map(|unit| cloner.alloc_unit(Some(unit))) {
             Some(Err(Errno::ENOMEM)) => {
@@ -169,7 +169,7 @@ pub(crate) fn reserve_name<P: Platform>(
     cloner.free_unit(lowest);
     for unit in lowest..=cloner.ty.maxunit {
         let taken = cloner.alloc_unit(Some(unit)).and_then(|unit| {
-            let name = IfName::numbered(&cloner.name, unit, "").map_err(Errno::from);
+            let name = IfName::numbered(cloner.name(), unit, "").map_err(Errno::from);
             let reserved = name.and_then(|name| reserve(&name).map(|()| name));
             reserved.inspect_err(|_| cloner.free_unit(unit))
         });
@@ -246,7 +246,7 @@ fn create_specific<P: Platform>(
 /// Takes a unit and the name that goes with it, or neither; `EEXIST` if either is in use.
 fn reserve_unit<P: Platform>(td: &Thread<'_, P>, cloner: &Cloner<P>, unit: u32) -> Result<IfName, Errno> {
     cloner.alloc_unit(Some(unit))?;
-    let reserved = IfName::numbered(&cloner.name, unit, "").map_err(Errno::from).and_then(|name| {
+    let reserved = IfName::numbered(cloner.name(), unit, "").map_err(Errno::from).and_then(|name| {
         let reserved = td.curvnet().names.lock().reserve(&name, td.id())?;
         if reserved { Ok(name) } else { Err(Errno::EEXIST) }
     });

@@ -113,7 +113,6 @@ impl<P: Platform> fmt::Debug for CloneType<P> {
 /// `struct if_clone`: the cloner of one kind in one vnet.
 pub struct Cloner<P: Platform> {
     ty: &'static CloneType<P>,
-    name: IfName,
     units: P::Mutex<IdSpace<P::Allocator>>,
     /// `ifc_iflist`, written under the detach lock.
     pub(crate) interfaces: TailQ<Ifnet<P>, P, ifnet::ByCloner>,
@@ -129,8 +128,8 @@ impl<P: Platform> Linked<P, ByVnet> for Cloner<P> {
 
 impl<P: Platform> Cloner<P> {
     /// The name of the kind.
-    pub fn name(&self) -> &IfName {
-        &self.name
+    pub fn name(&self) -> &'static str {
+        self.ty.name
     }
 
     /// Whether the interface of this unit is there from the start, and stays.
@@ -198,16 +197,15 @@ pub(crate) fn if_clone_attach<P: Platform>(td: &Thread<'_, P>, ty: &'static Clon
     if vnet.find_cloner(td, |other| other.name == ty.name).is_some() {
         return Err(Errno::EEXIST);
     }
-    let name = IfName::new(ty.name)?;
+    let group = KindGroup::try_new(td.domain(), &IfName::new(ty.name)?)?;
     let cloner = Shared::try_new(
         td.domain(),
         Cloner {
             ty,
             units: P::Mutex::new(IdSpace::new(td.allocator())),
             interfaces: TailQ::new(td.domain()),
-            group: KindGroup::try_new(td.domain(), &name)?,
+            group,
             link: Link::new(td.domain()),
-            name,
         },
     )?;
     vnet.changes(td, "if_clone_attach");

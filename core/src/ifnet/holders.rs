@@ -142,6 +142,11 @@ mod table {
         counts: [AtomicU32; ROWS],
     }
 
+    /// Numbers first: most lines that are compared are of one file.
+    fn is_same(one: &Location<'_>, other: &Location<'_>) -> bool {
+        (one.line(), one.column()) == (other.line(), other.column()) && one.file() == other.file()
+    }
+
     impl Table {
         pub(super) fn new(line: &'static Location<'static>) -> Self {
             let counts = core::array::from_fn(|row| AtomicU32::new(u32::from(row == 0)));
@@ -157,11 +162,15 @@ mod table {
 
         pub(super) fn enter(&self, line: &'static Location<'static>) -> u8 {
             let Some(mut lines) = self.lock() else { return NONE };
+            // Row 0 is the driver's, the others are used from the first.
+            let used = lines[1..].iter().take_while(|line| line.is_some()).count();
+            let rows = 1..=used;
+            let held = rows.clone().find(|row| lines[*row].is_some_and(|other| is_same(other, line)));
             let unused = |row: &usize| self.counts[*row].load(Ordering::Relaxed) == 0;
-            // Row 0 is the driver's.
-            let rows = 1..ROWS;
-            let row = rows.clone().find(|&row| lines[row] == Some(line)).or_else(|| rows.clone().find(unused));
-            let Some(row) = row else { return NONE };
+            let row = held.or_else(|| rows.clone().find(unused)).unwrap_or(used + 1);
+            if row == ROWS {
+                return NONE;
+            }
             lines[row] = Some(line);
             self.counts[row].fetch_add(1, Ordering::Relaxed);
             row as u8

@@ -209,7 +209,7 @@ fn first_membership<P: Platform>(td: &Thread<'_, P>, ifp: &Ifp<P>) -> Option<Sha
 
 /// Puts a membership that was left aside for the next time, if it is one of the two that the interface owns.
 fn keep_spare<P: Platform>(ifp: &Ifp<P>, name: &str, membership: Shared<Membership<P>, P>) {
-    let is_cloner = ifp.cloner.lock().as_ref().is_some_and(|cloner| **cloner.name() == *name);
+    let is_cloner = ifp.cloner.lock().as_ref().is_some_and(|cloner| cloner.name() == name);
     let mut spares = ifp.groups.spares.lock();
     let spare = if name == ALL && spares.all.is_none() {
         &mut spares.all

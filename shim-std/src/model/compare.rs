@@ -21,7 +21,7 @@ use super::touched::Touched;
 /// The first difference, as text.
 pub fn compare<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subject<P>) -> Result<(), String> {
     compare_part(model, td, subject, &Touched::everything(model))?;
-    invariants::check(td).map_err(|violation| violation.to_string())
+    invariants::check(td).map_err(broken)
 }
 
 /// Compares what the last operation can have changed, and checks the invariants of the interfaces there.
@@ -68,7 +68,27 @@ fn compare_part<P: Platform>(
 }
 
 fn same<T: Debug + PartialEq>(what: impl FnOnce() -> String, model: &T, kernel: &T) -> Result<(), String> {
-    if model == kernel { Ok(()) } else { Err(format!("{}\n  model:  {model:?}\n  kernel: {kernel:?}", what())) }
+    if model == kernel { Ok(()) } else { Err(difference(what, model, kernel)) }
+}
+
+// What writes a text is not inlined: its room on the stack would be set up, and poisoned by a sanitizer, at each comparison.
+
+#[cold]
+#[inline(never)]
+fn difference<T: Debug>(what: impl FnOnce() -> String, model: &T, kernel: &T) -> String {
+    format!("{}\n  model:  {model:?}\n  kernel: {kernel:?}", what())
+}
+
+#[cold]
+#[inline(never)]
+fn difference_of(name: Name, what: &str) -> String {
+    format!("{name}: {what}")
+}
+
+#[cold]
+#[inline(never)]
+fn broken(violation: invariants::Violation) -> String {
+    violation.to_string()
 }
 
 /// Looks whether the kernel shows exactly these, in this order. `show` calls what it is given for each.
@@ -84,7 +104,7 @@ fn same_sequence<T: Debug + PartialEq + Copy>(
     }
     let mut found = Vec::new();
     show(&mut |it| found.push(it));
-    same(what, &model.collect(), &found)
+    Err(difference(what, &model.collect::<Vec<_>>(), &found))
 }
 
 /// Number and list of the current vnet.
@@ -163,9 +183,9 @@ fn compare_slot<P: Platform>(model: &Model, td: &Thread<'_, P>, subject: &Subjec
     };
     same(|| format!("index {id} is in use"), &expected.is_some(), &found.is_some())?;
     let (Some(it), Some(ifp)) = (expected, found) else { return Ok(()) };
-    compare_iface(model, td, subject, id, it, &ifp).map_err(|what| format!("{}: {what}", it.name))?;
+    compare_iface(model, td, subject, id, it, &ifp).map_err(|what| difference_of(it.name, &what))?;
     if it.linked {
-        invariants::check_interface(td, &ifp).map_err(|violation| violation.to_string())?;
+        invariants::check_interface(td, &ifp).map_err(broken)?;
     }
     Ok(())
 }

@@ -79,12 +79,6 @@ impl<P: Platform> Link<P> {
     fn step(&self, from: usize, to: usize) -> bool {
         self.place.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
-
-    fn load_next<'g>(&self, section: &'g Section<'_, P>) -> Option<AnyBorrowed<'g, P>> {
-        assert!(identity(section.domain()) == self.domain, "epoch section of another domain");
-        // SAFETY: the section is of the domain of all objects that are ever in the slot (invariant).
-        unsafe { self.next.load(section) }
-    }
 }
 
 /// What a list itself consists of.
@@ -319,8 +313,11 @@ impl<'q, P: Platform> Queue<'q, P> {
 
     /// One step along `next`, from an element that was at `rank`.
     fn step<'g>(&self, at: &Link<P>, rank: isize, section: &'g Section<'_, P>) -> Result<Option<Place<'g, P>>, Gone> {
+        assert!(identity(section.domain()) == at.domain, "epoch section of another domain");
+        // SAFETY: the section is of the domain of all objects that are ever in the slot (invariant of the link).
+        let load = || unsafe { at.next.load(section) };
         loop {
-            let next = at.load_next(section);
+            let next = load();
             if !self.ends.is_at(at, rank) {
                 return Err(Gone);
             }
@@ -328,7 +325,7 @@ impl<'q, P: Platform> Queue<'q, P> {
             // The rank that is found is that of this place only if the element is still what follows. If it is not, a
             // writer has changed the list meanwhile, and there is something else to see.
             if let Some(rank) = self.ends.rank_of(self.link(next))
-                && at.load_next(section).is_some_and(|now| now.addr() == next.addr())
+                && load().is_some_and(|now| now.addr() == next.addr())
             {
                 return Ok(Some(Place { element: next, rank }));
             }
