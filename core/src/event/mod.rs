@@ -16,7 +16,6 @@ use crate::platform::{Channel, Mutex, Platform, ThreadId};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::thread::Thread;
 use crate::trace::{IfView, Record};
-use crate::vnet::VnetRef;
 
 mod rtsock;
 
@@ -201,7 +200,8 @@ impl<P: Platform> EventHandlers<P> {
     }
 
     /// The same in the context of a vnet, which is set if anybody is told.
-    pub(crate) fn invoke_in(&self, td: &Thread<'_, P>, vnet: &VnetRef<P>, event: &Event<'_, P>) {
+    #[cfg(feature = "groups")]
+    pub(crate) fn invoke_in(&self, td: &Thread<'_, P>, vnet: &crate::vnet::VnetRef<P>, event: &Event<'_, P>) {
         if P::TRACES || self.is_handled(event.list()) {
             let _cur = td.curvnet_set(Some(vnet.clone()));
             self.invoke(td, event);
