@@ -107,9 +107,7 @@ pub(super) fn destroy<P: Platform>(
     ifp: &Ifp<P>,
     _: CloneFlags,
 ) -> Result<(), Errno> {
-    let softc = ifp.softc();
-    let owner =
-        softc.as_ref().and_then(|softc| softc.downcast::<Softc<P>>()).and_then(|softc| softc.owner.lock().take());
+    let owner = ifp.softc_as::<Softc<P>>().and_then(|softc| softc.owner.lock().take());
     if let Some(owner) = owner {
         if_detach(td, &owner);
         ifp.set_softc(None);

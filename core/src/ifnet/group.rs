@@ -47,8 +47,8 @@ impl<P: Platform> Linked<P, ByVnet> for Group<P> {
     }
 }
 
-/// One interface in one group: `struct ifg_list` and `struct ifg_member`. While it is in force both slots are full; they
-/// are written under `ifnet_sx`.
+/// One interface in one group: `struct ifg_list` and `struct ifg_member`. While it is in force both slots are full: they
+/// are filled under `ifnet_sx`, and emptied by whoever took it off both lists.
 pub(crate) struct Membership<P: Platform> {
     in_group: Link<Self, P>,
     in_ifnet: Link<Self, P>,
